@@ -5,6 +5,7 @@
  * decoded: alg none, HS256 with our public key, unknown kid are refused. iss, aud, sub, exp (and rt) are required and checked here.
  */
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "common/base/attr.h"
 

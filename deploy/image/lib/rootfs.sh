@@ -38,7 +38,10 @@ rootfs_bootstrap() { # TREE
     printf '%s\n' "$sources"
     mkdir -p "$keyrings"
     cp /etc/apt/trusted.gpg.d/*.gpg /etc/apt/trusted.gpg.d/*.asc /usr/share/keyrings/debian-archive-keyring.gpg "$keyrings/" 2>/dev/null || true
-    rootfs_apt_options >"$apt_conf"
+    {
+        rootfs_apt_options
+        echo 'APT::Sandbox::User "root";'
+    } >"$apt_conf"
     # a mount namespace of its own: whatever happens, no mount is left behind
     unshare --mount --propagation private mmdebstrap \
         --mode=root --variant=minbase --format=directory \
@@ -57,6 +60,7 @@ rootfs_bootstrap() { # TREE
         --customize-hook='rm "$1/customize" "$1/etc/apt/apt.conf.d/99mmdebstrap"' \
         --skip=output/dev \
         "$TEMPLATE_SUITE" "$tree" - <<<"$sources"
+    find "$tree/tmp" "$tree/var/tmp" -mindepth 1 -delete
 }
 
 # Inode tables and the journal are written as zeroes now (holes in the file), or each guest would do it again in its own overlay.
