@@ -23,7 +23,7 @@ void buf_init(struct buf *b, size_t max);
 void buf_deinit(struct buf *b); /* frees, back to empty; idempotent */
 static inline uint8_t *buf_data(const struct buf *b)
 {
-    return b->base + b->off;
+    return b->base ? b->base + b->off : b->base; /* NULL while nothing was ever put in */
 }
 int buf_append(struct buf *b, const void *p, size_t len) must_check;
 int buf_append_str(struct buf *b, const char *s) must_check;

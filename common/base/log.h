@@ -51,4 +51,5 @@ struct log_limit {
     uint32_t burst, count, dropped;
 };
 #define LOG_LIMIT_INIT(n) {.burst = (n)}
-bool log_allow(struct log_limit *l);
+#define log_allow(l) log_allow_at(l, __FILE__, __LINE__)
+bool log_allow_at(struct log_limit *l, const char *file, int line); /* tells how many were dropped when the minute is over */
