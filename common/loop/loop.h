@@ -15,7 +15,8 @@
 struct loop;
 
 int loop_new(struct loop **out) must_check;
-void loop_free(struct loop *l); /* NULL is fine */
+/* NULL is fine. Waits for work that runs; work that waits is reported with -ECANCELED. Close what is open before. */
+void loop_free(struct loop *l);
 int loop_run(struct loop *l) must_check; /* until loop_stop() */
 void loop_stop(struct loop *l);
 /* One turn; waits for events at most wait_ms (0 = none). For tests and shutdown. */
@@ -48,12 +49,12 @@ struct defer {
     defer_fn *fn;
     void *arg;
 };
-void loop_defer(struct loop *l, struct defer *d, defer_fn *fn, void *arg); /* embedded; at most once pending */
+void loop_defer(struct loop *l, struct defer *d, defer_fn *fn, void *arg); /* embedded, zeroed at first; at most once pending */
 void defer_cancel(struct defer *d);
 /* The reaper: calls fn(object) after this turn and after deferred work; used by x_close() to free later. */
 void loop_reap(struct loop *l, void *object, void (*fn)(void *object));
 
-/* ---- signals (SIGTERM, SIGINT, SIGHUP, SIGCHLD) ---- */
+/* ---- signals (SIGTERM, SIGINT, SIGHUP, SIGCHLD); one loop of a process takes them ---- */
 typedef void signal_fn(void *arg, int signo);
 int loop_signal(struct loop *l, int signo, signal_fn *fn, void *arg) must_check; /* for the loop's life */
 
