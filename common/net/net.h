@@ -18,7 +18,7 @@ typedef void accept_fn(void *arg, int fd /* taken */, const struct sockaddr *pee
 /* host: an address literal ("127.0.0.1", "::1", "0.0.0.0", "::"); port 0 picks one. Accepted TCP sockets get TCP_NODELAY. */
 int listener_open_tcp(struct listener **out, struct loop *l, const char *host, uint16_t port, bool reuseport,
                       accept_fn *fn, void *arg, struct err *e) must_check;
-/* type SOCK_STREAM or SOCK_SEQPACKET; an old socket file is replaced. */
+/* type SOCK_STREAM or SOCK_SEQPACKET; an old socket file is replaced (without a gap) and removed by listener_close(). */
 int listener_open_unix(struct listener **out, struct loop *l, const char *path, int type, mode_t mode,
                        accept_fn *fn, void *arg, struct err *e) must_check;
 uint16_t listener_port(const struct listener *s);
@@ -38,7 +38,7 @@ typedef void connect_fn(void *arg, int r, int fd /* taken when r == 0 */);
 int net_connect(struct loop *l, const struct net_addr *to, uint32_t deadline_ms, struct op **slot, connect_fn *done, void *arg) must_check;
 
 /* ---- descriptor passing over unix sockets ---- */
-/* One message; <= 16 descriptors, borrowed. 0, -EAGAIN, -errno. */
+/* One message of at least a byte; <= 16 descriptors, borrowed. 0, -EAGAIN, -errno; -EMSGSIZE when a byte stream took a part only. */
 int net_send_fds(int sock, const void *p, size_t len, const int *fds, size_t nfds) must_check;
 /* Bytes (0 = end of file) or -errno; received descriptors are close-on-exec and owned by the caller. *nfds in: room, out: count.
  * A truncated message is -EMSGSIZE and its descriptors are closed. */
