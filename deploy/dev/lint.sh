@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# lint - format and the rules that a program can check.
+
+lint_files() { git -C "$ROOT" ls-files --cached --others --exclude-standard -- "$@"; }
+
+cmd_fmt() {
+    packages_ensure lint
+    (cd "$ROOT" && lint_files '*.c' '*.h' | xargs -r clang-format -i)
+    step_skip "clang-format" "done"
+}
+
+cmd_tidy() {
+    packages_ensure build test lint
+    build_step dev "build: dev (compile commands)" all
+    local rc=0
+    /usr/bin/python3 "$DEV/tidy.py" "$ROOT" || rc=1
+    (cd "$ROOT" && lint_files 'common/*.c' 'control/*.c' 'dataplane/*.c' 'agent/*.c' |
+        xargs -r -n 8 -P "$(build_jobs)" clang-tidy --quiet -p build/dev --warnings-as-errors='*') || rc=1
+    return "$rc"
+}

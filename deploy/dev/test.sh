@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# test - runs the suites. Daemons and unit tests are built with ASan and UBSan; the guest agent is the static one.
+
+TEST_PRESET=asan-ubsan
+SANITIZER_ENV=(
+    ASAN_OPTIONS=abort_on_error=1:detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1
+    UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+)
+
+# LeakSanitizer traces the process at its end; in containers that forbid ptrace it would fail every test instead.
+test_sanitizer_env() {
+    printf '%s\n' "${SANITIZER_ENV[@]}"
+}
+
+test_ctest() { # LABEL [EXPR]
+    local args=(--test-dir "$ROOT/build/$TEST_PRESET" -L "$1" --output-on-failure -j "$(build_jobs)" --timeout 300 --no-tests=error)
+    [ -z "${2:-}" ] || args+=(-R "$2")
+    env "${SANITIZER_ENV[@]}" ctest "${args[@]}"
+}
+
+test_pytest() { # FOLDER [EXPR]
+    local args=(-p no:cacheprovider -ra --durations=8 --color="$([ -t 1 ] && echo yes || echo no)")
+    [ -z "${2:-}" ] || args+=(-k "$2")
+    env "${SANITIZER_ENV[@]}" PYTHONDONTWRITEBYTECODE=1 BIVOUAC_BUILD_DIR="$ROOT/build/$TEST_PRESET" \
+        BIVOUAC_IMAGES_DIR="$TEST_IMAGES" /usr/bin/python3 -m pytest "${args[@]}" "$ROOT/tests/$1"
+}
+
+# Every suite prints its own summary line; the first failure does not hide the others.
+test_suite() { # NAME [EXPR]
+    title "tests: $1"
+    case $1 in
+        unit | fuzz) test_ctest "$1" "${2:-}" ;;
+        integration | e2e) test_pytest "$1" "${2:-}" ;;
+    esac
+}
+
+test_prepare() { # SUITE...
+    build_step "$TEST_PRESET" "build: tests and daemons (ASan, UBSan)" all
+    case " $* " in
+        *' integration '* | *' e2e '*)
+            packages_ensure image run
+            build_step agent-static "build: guest agent (static)" bivouac-agent
+            images_build "$TEST_IMAGES"
+            ;;
+    esac
+}
+
+test_parse() {
+    SUITES=() EXPR=''
+    while [ $# -gt 0 ]; do
+        case $1 in
+            unit | fuzz | integration | e2e) SUITES+=("$1") ;;
+            all) SUITES+=(unit fuzz integration e2e) ;;
+            -k) EXPR=${2:?-k wants an expression} && shift ;;
+            *) die "unknown suite '$1': unit, fuzz, integration, e2e, all" ;;
+        esac
+        shift
+    done
+    [ "${#SUITES[@]}" -gt 0 ] || SUITES=(unit fuzz integration e2e)
+}
+
+cmd_test() {
+    local suite failed=()
+    test_parse "$@"
+    TEST_IMAGES=$SHARED/test-images
+    packages_ensure build test
+    test_prepare "${SUITES[@]}"
+    for suite in "${SUITES[@]}"; do
+        test_suite "$suite" "$EXPR" || failed+=("$suite")
+    done
+    echo
+    if [ "${#failed[@]}" -gt 0 ]; then
+        die "failed: ${failed[*]}"
+    fi
+    say "${C_GREEN}passed:${C_OFF} ${SUITES[*]}"
+}
