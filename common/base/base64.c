@@ -7,7 +7,12 @@
 #include <errno.h>
 #include <string.h>
 
-#define CH(v) ((v) < 26 ? 'A' + (v) : (v) < 52 ? 'a' + (v) - 26 : (v) < 62 ? '0' + (v) - 52 : (v) == 62 ? '+' : '/')
+#define CH(v)                                                                                      \
+    ((char) ((v) < 26    ? 'A' + (v)                                                               \
+             : (v) < 52  ? 'a' + (v) - 26                                                          \
+             : (v) < 62  ? '0' + (v) - 52                                                          \
+             : (v) == 62 ? '+'                                                                     \
+                         : '/'))
 #define P1(i) {CH((i) >> 6), CH((i) & 63)}
 #define P4(i) P1(i), P1((i) + 1), P1((i) + 2), P1((i) + 3)
 #define P16(i) P4(i), P4((i) + 4), P4((i) + 8), P4((i) + 12)
@@ -22,12 +27,12 @@ static const char base64url_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
 enum { BASE64_BAD = 0x80 };
 
 #define VALUE(c, c62, c63)                                                                         \
-    ((c) >= 'A' && (c) <= 'Z'   ? (c) - 'A'                                                        \
-     : (c) >= 'a' && (c) <= 'z' ? (c) - 'a' + 26                                                   \
-     : (c) >= '0' && (c) <= '9' ? (c) - '0' + 52                                                   \
-     : (c) == (c62)             ? 62                                                               \
-     : (c) == (c63)             ? 63                                                               \
-                                : BASE64_BAD)
+    ((unsigned char) ((c) >= 'A' && (c) <= 'Z'   ? (c) - 'A'                                       \
+                      : (c) >= 'a' && (c) <= 'z' ? (c) - 'a' + 26                                  \
+                      : (c) >= '0' && (c) <= '9' ? (c) - '0' + 52                                  \
+                      : (c) == (c62)             ? 62                                              \
+                      : (c) == (c63)             ? 63                                              \
+                                                 : BASE64_BAD))
 #define V4(i, a, b) VALUE(i, a, b), VALUE((i) + 1, a, b), VALUE((i) + 2, a, b), VALUE((i) + 3, a, b)
 #define V16(i, a, b) V4(i, a, b), V4((i) + 4, a, b), V4((i) + 8, a, b), V4((i) + 12, a, b)
 #define V64(i, a, b) V16(i, a, b), V16((i) + 16, a, b), V16((i) + 32, a, b), V16((i) + 48, a, b)

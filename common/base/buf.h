@@ -28,7 +28,7 @@ static inline uint8_t *buf_data(const struct buf *b)
 int buf_append(struct buf *b, const void *p, size_t len) must_check;
 int buf_append_str(struct buf *b, const char *s) must_check;
 int buf_printf(struct buf *b, const char *fmt, ...) printf_like(2, 3) must_check;
-int buf_vprintf(struct buf *b, const char *fmt, va_list ap) must_check;
+int buf_vprintf(struct buf *b, const char *fmt, va_list ap) printf_like(2, 0) must_check;
 /* Makes room for `len` more bytes and returns the place; buf_commit() makes them valid. NULL beyond the limit. */
 uint8_t *buf_reserve(struct buf *b, size_t len) must_check;
 void buf_commit(struct buf *b, size_t len);

@@ -89,12 +89,16 @@ struct json_array {
 };
 
 struct json_field {
-    const char *name;  /* further spellings after '|': "env_vars|envs|env"; the first one present is used */
+    const char *name;  /* further spellings after '|': "env_vars|envs|env"; the first one that is there and not null is used */
     enum json_kind kind;
     unsigned flags;
     size_t offset;     /* of the member */
     size_t present;    /* of a bool that says "was given", or JSON_NO_PRESENT */
-    int64_t min, max;  /* range, length or count by kind; 0,0 = the kind's default limits */
+    /*
+     * Range, length or count by kind. 0,0 = the kind's default: numbers any that fit, strings 1 MiB, ids 64 bytes, base64 16 MiB,
+     * maps 1000 members, lists 10000 elements. Texts inside of maps and lists have 1 MiB each, names in maps 4 KiB.
+     */
+    int64_t min, max;
     const struct json_table *nested;
 };
 #define JSON_NO_PRESENT ((size_t) -1)
@@ -105,7 +109,10 @@ struct json_table {
     bool refuse_unknown;             /* default: ignore */
 };
 
-/* Decodes into *out (zeroed first for `size`). On failure the text names the path: "timeout: must be 1..86400". -EINVAL. */
+/*
+ * Decodes into *out (zeroed first for `size`). On failure the text names the path: "timeout: must be 1..86400", "files[2].path:
+ * is required". -EINVAL; -E2BIG when nested too deep or too large for the arena. base64 is taken with or without padding.
+ */
 int json_decode(const struct json_table *t, const void *p, size_t len, struct arena *a, void *out, struct err *e) must_check;
 int json_decode_tree(const struct json_table *t, const struct json *v, struct arena *a, void *out, struct err *e) must_check;
 
@@ -113,7 +120,7 @@ int json_decode_tree(const struct json_table *t, const struct json *v, struct ar
 struct buf;
 /*
  * Writes into a struct buf, commas and escapes included. Misuse (value without key) asserts; a full buffer is remembered and
- * answered by json_writer_end(). Strings are taken as UTF-8; bytes that are not are replaced by U+FFFD.
+ * answered by json_writer_end(), which then takes back what was written. Strings are taken as UTF-8; bytes that are not are replaced by U+FFFD.
  */
 struct json_writer {
     struct buf *out;
@@ -122,6 +129,7 @@ struct json_writer {
     uint64_t is_object;
     bool after_key;
     int status;
+    size_t start; /* of out->len */
 };
 void json_writer_init(struct json_writer *w, struct buf *out);
 void jw_object(struct json_writer *w);
