@@ -156,6 +156,8 @@ void jw_ku64(struct json_writer *w, const char *key, uint64_t v);
 void jw_kdouble(struct json_writer *w, const char *key, double v);
 void jw_kbool(struct json_writer *w, const char *key, bool v);
 void jw_knull(struct json_writer *w, const char *key);
+void jw_kstr_opt(struct json_writer *w, const char *key, const char *s); /* NULL leaves the member out */
 void jw_kmap(struct json_writer *w, const char *key, const struct json_map *m);
+void jw_kstrings(struct json_writer *w, const char *key, const struct json_strings *list);
 void jw_kobject(struct json_writer *w, const char *key);
 void jw_karray(struct json_writer *w, const char *key);

@@ -361,6 +361,20 @@ void jw_knull(struct json_writer *w, const char *key)
     jw_null(w);
 }
 
+void jw_kstr_opt(struct json_writer *w, const char *key, const char *s)
+{
+    if (s)
+        jw_kstr(w, key, s);
+}
+
+void jw_kstrings(struct json_writer *w, const char *key, const struct json_strings *list)
+{
+    jw_karray(w, key);
+    for (size_t i = 0; i < list->count; i++)
+        jw_str(w, list->items[i]);
+    jw_array_end(w);
+}
+
 void jw_kmap(struct json_writer *w, const char *key, const struct json_map *m)
 {
     jw_kobject(w, key);
