@@ -40,9 +40,9 @@ def all_of(inst):
     return {"control": control(inst), "gateway": gateway(inst), "vmhost": vmhost(inst)}
 
 
-def extra_files(build_dir):
-    """Programs and libraries beside the daemons."""
-    return [os.path.join(build_dir, "lib", "bivouac-ram.so")]
+def program_files(name):
+    """What a daemon needs of a build folder: its program and the library beside it."""
+    return [f"bin/bivouac-{name}"] + (["bin/bivouac-ram-shim.so"] if name == "vmhost" else [])
 
 
 def service(inst, name):

@@ -63,6 +63,7 @@ class Instance:
         if os.path.exists(self.facts_file):
             with open(self.facts_file) as file:
                 self.facts = json.load(file)
+        self.overrides = {}  # tests: {daemon: {key: value}} on top of the generated configuration
         self.supervisor = SupervisorClient(self.path("run"))
 
     def path(self, *parts):
@@ -166,13 +167,12 @@ class Instance:
         write_file(self.secret("gateway", "redis_password"), self.redis.password + "\n", 0o400, UID_GATEWAY)
         return changed
 
-    def install(self, build_dir):
+    def install(self, build_dir, daemons=DAEMONS):
         """Copies programs and migrations in; True when one differs from what was there."""
         changed = False
-        for name in ("bivouac-control", "bivouac-gateway", "bivouac-vmhost"):
-            changed |= self._install_file(os.path.join(build_dir, "bin", name), self.path("bin", name), 0o755)
-        for extra in configs.extra_files(build_dir):
-            changed |= self._install_file(extra, self.path("bin", os.path.basename(extra)), 0o755)
+        for name in daemons:
+            for path in configs.program_files(name):
+                changed |= self._install_file(os.path.join(build_dir, path), self.path("bin", os.path.basename(path)), 0o755)
         target = self.path("migrations")
         os.makedirs(target, exist_ok=True)
         wanted = set(os.listdir(os.path.join(ROOT, "migrations")))
@@ -204,6 +204,7 @@ class Instance:
         """Configuration files of the daemons; the names of those that changed."""
         changed = []
         for name, conf in configs.all_of(self).items():
+            conf = {**conf, **self.overrides.get(name, {})}
             path = self.path("conf", f"{name}.json")
             text = json.dumps(conf, indent=2) + "\n"
             if not os.path.exists(path) or open(path).read() != text:
