@@ -9,11 +9,6 @@ SANITIZER_ENV=(
     UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 )
 
-# LeakSanitizer traces the process at its end; in containers that forbid ptrace it would fail every test instead.
-test_sanitizer_env() {
-    printf '%s\n' "${SANITIZER_ENV[@]}"
-}
-
 test_ctest() { # LABEL [EXPR]
     local args=(--test-dir "$ROOT/build/$TEST_PRESET" -L "$1" --output-on-failure -j "$(build_jobs)" --timeout 300 --no-tests=error)
     [ -z "${2:-}" ] || args+=(-R "$2")
@@ -29,11 +24,23 @@ test_pytest() { # FOLDER [EXPR]
 
 # Every suite prints its own summary line; the first failure does not hide the others.
 test_suite() { # NAME [EXPR]
+    local log=$LOGS/test-$1.log
     title "tests: $1"
     case $1 in
         unit | fuzz) test_ctest "$1" "${2:-}" ;;
         integration | e2e) test_pytest "$1" "${2:-}" ;;
-    esac
+    esac 2>&1 | tee "$log"
+    return "${PIPESTATUS[0]}"
+}
+
+# the runners' own last words, once more at the end of everything
+test_summary() { # SUITE...
+    local suite
+    title "summary"
+    for suite in "$@"; do
+        printf '%s: ' "$suite"
+        grep -aE '^[0-9]+% tests passed|^(.\[[0-9;]*m)*=+ .*(passed|failed|error|no tests ran).* in ' "$LOGS/test-$suite.log" | tail -n 1 || echo "no summary; see $LOGS/test-$suite.log"
+    done
 }
 
 test_prepare() { # SUITE...
@@ -70,9 +77,6 @@ cmd_test() {
     for suite in "${SUITES[@]}"; do
         test_suite "$suite" "$EXPR" || failed+=("$suite")
     done
-    echo
-    if [ "${#failed[@]}" -gt 0 ]; then
-        die "failed: ${failed[*]}"
-    fi
-    say "${C_GREEN}passed:${C_OFF} ${SUITES[*]}"
+    test_summary "${SUITES[@]}"
+    [ "${#failed[@]}" -eq 0 ] || die "failed: ${failed[*]}"
 }
