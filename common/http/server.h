@@ -20,10 +20,14 @@ struct tls_ctx;
 
 typedef void http_request_fn(void *arg, struct http_req *r); /* the head is complete */
 
+/* For access logs and metrics: a request has ended. status 0: its client went before the answer had begun. */
+typedef void http_done_fn(void *arg, const struct http_req *r, int status, uint64_t body_bytes_sent, uint64_t us);
+
 struct http_server_conf {
     struct http_limits limits;
-    struct tls_ctx *tls; /* NULL = plain; borrowed */
-    const char *name;    /* for metrics and logs, constant */
+    struct tls_ctx *tls;   /* NULL = plain; borrowed */
+    const char *name;      /* for metrics and logs, constant */
+    http_done_fn *on_done; /* may be NULL; gets the arg of http_server_new(); must not touch the answer */
 };
 
 int http_server_new(struct http_server **out, struct loop *l, const struct http_server_conf *conf, http_request_fn *fn, void *arg) must_check;
@@ -53,6 +57,8 @@ const char *http_req_peer_cn(const struct http_req *r);   /* mTLS: verified comm
 struct loop *http_req_loop(const struct http_req *r);
 void http_req_set_user(struct http_req *r, void *p);
 void *http_req_user(const struct http_req *r);
+/* Called when the memory of the request is about to be released, however it ended: for what hangs on it. */
+void http_req_at_end(struct http_req *r, void (*fn)(void *arg), void *arg);
 /* Called once when the client goes (or a deadline ends it) before the answer is finished. The request is dead after it. */
 typedef void http_gone_fn(void *arg, struct http_req *r);
 void http_req_on_gone(struct http_req *r, http_gone_fn *fn, void *arg);
