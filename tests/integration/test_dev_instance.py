@@ -165,7 +165,7 @@ def test_certificates_verify_and_name_the_host(tmp_path):
 def test_leftovers_of_one_instance_are_found_and_removed(tmp_path):
     ident = os.urandom(4).hex()
     one = leftovers.Leftovers(str(tmp_path), ident)
-    name = one.prefix + "-t"
+    name = one.prefix + "0"
     subprocess.run(["ip", "netns", "add", name], check=True)
     child = subprocess.Popen(["setpriv", f"--reuid={one.uids[5]}", f"--regid={one.uids[5]}", "--clear-groups", "--", "sleep", "600"])
     try:

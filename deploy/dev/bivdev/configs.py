@@ -4,9 +4,6 @@ import os
 
 from bivdev import leftovers, ports
 
-ACCELERATORS = "kvm tcg"
-
-
 def control(inst):
     return {
         "public_listen": ports.listen(inst.port("api")),
@@ -23,17 +20,37 @@ def gateway(inst):
         "redis_addr": f"127.0.0.1:{inst.port('redis')}",
         "redis_password_file": inst.secret("gateway", "redis_password"),
         "session_keys_dir": inst.path("pki", "session"),
-        "gate_socket": inst.path("run", "vmhost", "gate.sock"),
+        "gate_socket": gate_socket(inst),
     }
 
 
 def vmhost(inst):
+    from bivdev.instance import UID_GATEWAY, UID_VMHOST
+
     return {
-        "images_dir": inst.images,
+        "instance": leftovers.instance_name(inst.ident),
+        "host_name": inst.host_name,
         "state_dir": inst.path("vmhost"),
-        "name_prefix": leftovers.name_prefix(inst.ident),
+        "images_dir": inst.images,
+        "run_dir": inst.path("run", "vmhost"),
+        "listen": f"127.0.0.1:{inst.port('vmhost_api')}",
+        "admin_listen": f"127.0.0.1:{inst.port('vmhost_admin')}",
+        "tls_cert": inst.path("pki", "vmhost.pem"),
+        "tls_key": inst.secret("vmhost", "tls.key"),
+        "tls_ca": inst.path("pki", "ca.pem"),
+        "gate_socket": gate_socket(inst),
+        "gateway_uid": UID_GATEWAY,
+        "child_uid": UID_VMHOST,
         "uid_base": leftovers.uid_base(inst.ident),
+        "control_addr": f"127.0.0.1:{inst.port('control_hosts')}",
+        "host_token_file": inst.secret("vmhost", "host_token"),
+        "host_api_url": f"https://127.0.0.1:{inst.port('vmhost_api')}",
+        "gateway_url": inst.gateway_url,
     }
+
+
+def gate_socket(inst):
+    return inst.path("run", "gate", "gate.sock")
 
 
 def all_of(inst):

@@ -18,9 +18,9 @@ NETNS_DIR = "/run/netns"
 UIDS_PER_INSTANCE = 1024  # as many slots as a vmhost can have
 
 
-def name_prefix(ident):
-    """Prefix of the names that vmhost gives to namespaces, links and cgroups; short, because link names end at 15 characters."""
-    return "bvm" + ident[:4]
+def instance_name(ident):
+    """vmhost's `instance`: part of the names of its namespaces (bvm<instance>-<slot>) and of its cgroup (bivouac-<instance>)."""
+    return ident[:6]
 
 
 def uid_base(ident):
@@ -31,7 +31,8 @@ def uid_base(ident):
 class Leftovers:
     def __init__(self, state, ident):
         self.state = os.path.realpath(state)
-        self.prefix = name_prefix(ident)
+        self.prefix = f"bvm{instance_name(ident)}-"
+        self.cgroup = f"bivouac-{instance_name(ident)}"
         base = uid_base(ident)
         self.uids = range(base, base + UIDS_PER_INSTANCE)
 
@@ -53,10 +54,9 @@ class Leftovers:
         for root in [CGROUP_ROOT] + [os.path.join(CGROUP_ROOT, n) for n in sorted(os.listdir(CGROUP_ROOT))]:
             if os.path.islink(root) or not os.path.isdir(root):
                 continue
-            for name in os.listdir(root):
-                path = os.path.join(root, name)
-                if name.startswith(self.prefix) and os.path.isdir(path):
-                    found += [folder for folder, _, _ in os.walk(path, topdown=False)]
+            path = os.path.join(root, self.cgroup)
+            if os.path.isdir(path):
+                found += [folder for folder, _, _ in os.walk(path, topdown=False)]
         return found
 
     def mounts(self):
