@@ -9,7 +9,16 @@ def control(inst):
         "public_listen": ports.listen(inst.port("api")),
         "host_listen": f"127.0.0.1:{inst.port('control_hosts')}",
         "admin_listen": f"127.0.0.1:{inst.port('control_admin')}",
+        "tls_cert": inst.path("pki", "control.pem"),
+        "tls_key": inst.secret("control", "tls.key"),
+        "tls_ca": inst.path("pki", "ca.pem"),
         "database_url_file": inst.secret("control", "database_url"),
+        "session_kid": inst.facts["session_kid"],
+        "session_key_file": inst.secret("control", "session.key"),
+        "data_keys_file": inst.secret("control", "data.keys"),
+        "domain": inst.domain,
+        "url_scheme": "http",
+        "data_plane_port": inst.port("gateway"),
     }
 
 

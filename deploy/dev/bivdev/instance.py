@@ -3,7 +3,7 @@
 instance - one private Bivouac: its folder, ports, keys, configuration files and the list of services for the supervisor.
 
 Folder (0755 on the way in, so that unprivileged daemons reach their parts even when the checkout lies in /root):
-    bin/ migrations/      copies of what runs
+    bin/                  copies of what runs
     conf/                 <daemon>.json, services.json
     secrets/<owner>/      0700, one folder a uid
     pki/                  certificates; public session keys in pki/session/<kid>.pem
@@ -153,8 +153,8 @@ class Instance:
             self.facts["session_kid"] = "s" + secrets.token_hex(4)
             self.save_facts()
         pki.make_public(key, self.path("pki", "session", self.facts["session_kid"] + ".pem"))
-        # 32 bytes for AES-256-GCM of environment values at rest
-        self.ensure_secret("control", "data.key", UID_CONTROL)
+        # environment values at rest: AES-256-GCM
+        self.ensure_secret("control", "data.keys", UID_CONTROL, lambda: f"k{secrets.token_hex(3)} {secrets.token_hex(32)}")
 
     def prepare(self):
         """Everything that does not need a running server. Returns replaced ports."""
@@ -168,18 +168,11 @@ class Instance:
         return changed
 
     def install(self, build_dir, daemons=DAEMONS):
-        """Copies programs and migrations in; True when one differs from what was there."""
+        """Copies programs in; True when one differs from what was there."""
         changed = False
         for name in daemons:
             for path in configs.program_files(name):
                 changed |= self._install_file(os.path.join(build_dir, path), self.path("bin", os.path.basename(path)), 0o755)
-        target = self.path("migrations")
-        os.makedirs(target, exist_ok=True)
-        wanted = set(os.listdir(os.path.join(ROOT, "migrations")))
-        for name in wanted:
-            changed |= self._install_file(os.path.join(ROOT, "migrations", name), os.path.join(target, name), 0o644)
-        for name in set(os.listdir(target)) - wanted:
-            os.unlink(os.path.join(target, name))
         return changed
 
     @staticmethod
