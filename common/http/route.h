@@ -2,8 +2,9 @@
 #pragma once
 /*
  * route - tables of routes. A row carries all that must be true before its handler runs: method, path, scope, body limit, body table.
- * The router matches (404, 405 with Allow), authorises through the application's hook, reads and decodes the body (400, 413) and calls the
+ * The router matches (404, 405 with Allow), authorises through the application's hook, reads and decodes the body (400, 413, 422) and calls the
  * handler. A handler never parses and never authorises.
+ * Broken JSON is 400 invalid_json; a body that the table refuses is 422 invalid_request with the field in message and details.
  */
 #include "common/http/http.h"
 
