@@ -15,7 +15,8 @@ packages_of() { # GROUP...
 
 packages_missing() { # PACKAGE...
     local have
-    have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p')
+    # it fails when it does not know one of them
+    have=$({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null || true; } | sed -n 's/^installed //p')
     comm -23 <(printf '%s\n' "$@" | LC_ALL=C sort -u) <(printf '%s\n' "$have" | LC_ALL=C sort -u)
 }
 
