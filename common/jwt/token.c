@@ -8,7 +8,7 @@
 #include "common/json/json.h"
 #include "common/jwt/jwt_internal.h"
 
-enum { HEADER_BYTES_MAX = 256, SIGNATURE_CHARS = 86 /* 64 bytes */ };
+enum { HEADER_BYTES_MAX = 256, SIGNATURE_BYTES = 64, SIGNATURE_CHARS = 86 };
 
 bool jwt_kid_valid(const char *kid, size_t len)
 {
@@ -82,6 +82,14 @@ static int header_parse(const char *text, size_t len, struct jwt_token *out)
     return r;
 }
 
+/* One text for one signature: the JWT library would pass over bits that belong to no byte. */
+static bool signature_is_canonical(const char *text, size_t len)
+{
+    unsigned char bytes[SIGNATURE_BYTES + 2];
+
+    return len == SIGNATURE_CHARS && base64url_decode(text, len, bytes) == SIGNATURE_BYTES;
+}
+
 int jwt_token_parse(struct jwt_token *out, const char *text, size_t len)
 {
     size_t dots[2];
@@ -97,5 +105,5 @@ int jwt_token_parse(struct jwt_token *out, const char *text, size_t len)
         return r;
     if (out->payload_len == 0)
         return JWT_E_MALFORMED;
-    return len - dots[1] - 1 == SIGNATURE_CHARS ? JWT_E_OK : JWT_E_SIGNATURE;
+    return signature_is_canonical(text + dots[1] + 1, len - dots[1] - 1) ? JWT_E_OK : JWT_E_SIGNATURE;
 }
