@@ -24,7 +24,7 @@ int jwt_signer_load(struct jwt_signer **out, const char *kid, const char *privat
     if (!jwt_kid_valid(kid, strlen(kid)))
         return err_set(e, -EINVAL, "token key id '%s': A-Z a-z 0-9 . _ -, 1 to %d characters", kid, JWT_KID_MAX);
     s = xnew(struct jwt_signer);
-    strcpy(s->kid, kid);
+    (void) str_copy(s->kid, sizeof(s->kid), kid); /* it fits: checked above */
     r = secret_load(&s->key, private_key_file, e);
     if (r == 0) {
         r = jwt_private_key_check(s->key.bytes, s->key.len, e);

@@ -59,9 +59,8 @@ static int header_check(const struct json *header, struct jwt_token *out)
         if (str_eq(name, "typ") ? !str_eq_nocase(text, "JWT") : !str_eq(name, "alg") && !str_eq(name, "kid"))
             return JWT_E_MALFORMED;
     }
-    if (!kid || !jwt_kid_valid(kid, strlen(kid)))
+    if (!kid || !jwt_kid_valid(kid, strlen(kid)) || !str_copy(out->kid, sizeof(out->kid), kid))
         return JWT_E_KEY;
-    strcpy(out->kid, kid);
     return JWT_E_OK;
 }
 

@@ -102,7 +102,7 @@ static int work_pool_new(struct work_pool **out, struct loop *l)
     p->loop = l;
     list_init(&p->queue);
     list_init(&p->done);
-    p->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    p->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); /* tidy: allow eventfd */
     if (p->event_fd < 0) {
         r = -errno;
         free(p);
