@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 
-from bivdev import configs, leftovers, proc
+from bivdev import fleet, leftovers, proc
 from bivdev.admin import Admin
 from bivdev.instance import DAEMONS, Instance
 from support import ROOT, wait
@@ -174,20 +174,20 @@ class Cluster:
         admin = Admin(self.inst)
         if "control" in self.daemons:
             admin.migrate()
-            configs.ensure_host_token(self.inst, admin)
+            admin.ensure_host_token()
         for name in self.daemons:
             self.supervisor.call(cmd="start", name=name)
         for name in self.daemons:
             getattr(self, name).wait_ready(90)
         if "control" in self.daemons:
-            self.inst.facts.update(configs.make_team_and_key(admin))
+            self.inst.facts.update(admin.make_team_and_key())
             self.inst.save_facts()
         if "vmhost" in self.daemons:
-            self.wait_template(admin)
+            self.wait_template()
 
-    def wait_template(self, admin):
+    def wait_template(self):
         def ready():
-            template = configs.template_status(self.inst, admin)
+            template = fleet.template_status(self.inst)
             assert template.get("status") != "failed", template
             return template.get("status") == "ready"
         try:

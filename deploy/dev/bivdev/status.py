@@ -3,7 +3,7 @@
 import os
 import time
 
-from bivdev import configs, console, leftovers, proc
+from bivdev import console, fleet, leftovers, proc
 
 
 def rss_mb(pid):
@@ -57,7 +57,7 @@ def show(inst):
 
 
 def show_host(inst):
-    host = configs.host_status(inst)
+    host = fleet.host_status(inst)
     if not host:
         print("  vmhost does not answer")
         return

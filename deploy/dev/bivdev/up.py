@@ -4,8 +4,9 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 
-from bivdev import configs, console, leftovers
+from bivdev import console, fleet, leftovers
 from bivdev.admin import Admin, AdminError
 from bivdev.demo import Demo
 from bivdev.instance import DAEMONS, Instance, write_file
@@ -80,11 +81,11 @@ class Up:
 
     def ensure_host(self):
         """The host's token must be known to control before vmhost first reports."""
-        configs.ensure_host_token(self.inst, self.admin)
+        self.admin.ensure_host_token()
 
     def ensure_key(self):
         if "api_key" not in self.inst.facts or not self.key_works():
-            self.inst.facts.update(configs.make_team_and_key(self.admin))
+            self.inst.facts.update(self.admin.make_team_and_key())
             self.inst.save_facts()
 
     def key_works(self):
@@ -106,7 +107,7 @@ class Up:
     def wait_template(self):
         with console.step("template base: boot once and take the snapshot") as step:
             while True:
-                template = configs.template_status(self.inst, self.admin)
+                template = fleet.template_status(self.inst)
                 if template.get("status") == "ready":
                     return
                 if template.get("status") == "failed":
@@ -114,7 +115,7 @@ class Up:
                 if step.seconds > TEMPLATE_TIMEOUT_S:
                     raise UpError(f"the template is not ready after {TEMPLATE_TIMEOUT_S} s:\n{tail(self.inst.log('vmhost'))}")
                 step.tick(template.get("message") or template.get("status") or "")
-                configs.pause(0.2)
+                time.sleep(0.2)
 
     def demo(self):
         console.title("A sandbox, right now")
@@ -166,7 +167,7 @@ def down(inst, purge):
         with console.step("end control, gateway, vmhost, PostgreSQL, Redis"):
             inst.supervisor.call(cmd="shutdown")
             while inst.supervisor.running():
-                configs.pause(0.05)
+                time.sleep(0.05)
     with console.step("remove machines, namespaces, cgroups, mounts"):
         gone = leftovers.Leftovers(inst.state, inst.ident).remove()
     for kind, items in gone.items():
