@@ -227,14 +227,14 @@ void jw_double(struct json_writer *w, double v)
         return;
     }
     for (int digits = 15; digits <= 17; digits++) { /* the shortest that reads back as the same */
-        snprintf(text, sizeof(text) - 2, "%.*g", digits, v);
+        snprintf(text, sizeof(text), "%.*g", digits, v);
         if (strtod(text, NULL) == v)
             break;
     }
-    if (!strpbrk(text, ".e"))
-        strcat(text, ".0");
     writer_value(w);
     writer_put(w, text, strlen(text));
+    if (!strpbrk(text, ".e")) /* it stays a double for who reads it */
+        writer_put(w, ".0", 2);
 }
 
 void jw_bool(struct json_writer *w, bool v)
