@@ -86,7 +86,7 @@ int loop_turn(struct loop *l, uint32_t wait_ms)
     bool busy = !list_empty(&l->deferred) || l->reap_count || l->stopping;
 
     if (wait_ms == 0 || busy)
-        flags = EVLOOP_NONBLOCK;
+        flags = EVLOOP_ONCE | EVLOOP_NONBLOCK; /* without ONCE it goes on while anything is ready: deferred work would starve */
     else
         loop_timers_arm(l, wait_ms == UINT32_MAX ? UINT64_MAX : (uint64_t) wait_ms * 1000000);
     l->now_ms = 0;
