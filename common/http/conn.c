@@ -26,8 +26,8 @@ enum {
     DRAIN_MS = 10 * 1000,
     LINGER_MS = 10 * 1000,
     LINGER_IDLE_MS = 2 * 1000,
-    TICK_MS = 1000,              /* looks at a client that is not being read */
-    PROBE_FIRST_MS = 1000,       /* a client that shut its side gets that long to turn out to be half-closed only */
+    TICK_MS = 500,               /* looks at a client that is not being read */
+    PROBE_FIRST_MS = 500,        /* a client that shut its side is probed after that */
     PROBE_NEXT_MS = 10 * 1000,
     KEEPALIVE_MS = 15 * 1000,    /* a longer wait switches TCP keep-alive on */
 };
@@ -373,8 +373,6 @@ static void conn_probe(struct http_conn *c, uint64_t now)
 {
     static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
-    if (!c->probe_ms)
-        c->probe_ms = now + PROBE_FIRST_MS;
     if (now < c->probe_ms || c->req->reply != REPLY_NONE || c->req->head.http10 || sendq_len(&c->out))
         return;
     c->probe_ms = now + PROBE_NEXT_MS;
@@ -440,6 +438,10 @@ static void conn_handle_eof(struct http_conn *c)
     case CONN_BODY:
         if (body_wanted(c->req))
             conn_fail(c, -ECONNRESET);
+        break;
+    case CONN_WAIT:
+        if (!c->probe_ms)
+            c->probe_ms = loop_now_ms(c->loop) + PROBE_FIRST_MS;
         break;
     case CONN_DRAIN:
         conn_enter(c, CONN_FLUSH);

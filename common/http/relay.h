@@ -28,7 +28,11 @@ struct http_relay_conf {
     void *arg;
 };
 struct http_relay;
-/* Takes over the request (its body, answer and gone callback). Everything in conf is copied. The handle is dead after on_done. */
+/*
+ * Takes over the request (its body, answer and gone callback). Everything in conf is copied. The handle is dead after on_done. < 0: nothing
+ * was begun (-EINVAL: a target or header that cannot be sent), the request is still the caller's. The client's Host goes upstream only
+ * through `set`; else the pool's is sent.
+ */
 int http_relay(struct http_req *r, struct http_pool *p, const struct http_relay_conf *conf, struct http_relay **out /* may be NULL */) must_check;
 void http_relay_cut(struct http_relay *x); /* both sides closed at once */
 

@@ -29,7 +29,7 @@ struct stream *http_req_upgrade(struct http_req *r, const struct http_headers *h
     struct http_conn *c = r->conn;
     struct stream *s = c->stream;
     size_t sent = 0, rest_len = c->handing ? c->rest_len : c->in.len;
-    const uint8_t *rest = c->handing ? c->rest : buf_data(&c->in);
+    const uint8_t *rest = c->handing || !rest_len ? c->rest : buf_data(&c->in);
     int e;
 
     assert(!r->dead && r->reply == REPLY_NONE && r->head.body == HTTP_BODY_NONE);

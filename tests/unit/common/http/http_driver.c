@@ -248,3 +248,30 @@ void raw_wait_bytes(struct raw *c, size_t n)
         assert_true(clock_mono_ms() < end);
     }
 }
+
+int listen_raw(uint16_t *port)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(sa);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *) &sa, sizeof(sa)), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *) &sa, &len), 0);
+    *port = ntohs(sa.sin_port);
+    return fd;
+}
+
+void raw_accept(struct raw *c, struct driver *d, int listener)
+{
+    uint64_t end = clock_mono_ms() + PATIENCE_MS;
+
+    *c = (struct raw){.d = d, .fd = -1};
+    while (c->fd < 0) {
+        c->fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (c->fd < 0)
+            assert_int_equal(loop_turn(d->loop, 5), 0);
+        assert_true(clock_mono_ms() < end);
+    }
+}

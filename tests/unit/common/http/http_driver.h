@@ -51,3 +51,7 @@ void raw_wait_end(struct raw *c, uint32_t ms);
 /* Sends, reads the answer, checks the status. */
 void raw_ask(struct raw *c, const char *text, int status, struct answer *out);
 void raw_wait_bytes(struct raw *c, size_t n); /* at least n bytes in c->in */
+
+/* A scripted upstream: a listening socket and what connects to it. */
+int listen_raw(uint16_t *port);
+void raw_accept(struct raw *c, struct driver *d, int listener);
