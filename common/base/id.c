@@ -67,8 +67,11 @@ void id_route_token(char out[ROUTE_TOKEN_LEN + 1])
 
 void id_request(char out[REQUEST_ID_LEN + 1])
 {
-    memcpy(out, "req_", 4);
-    id_random(out + 4, REQUEST_ID_LEN - 4);
+    static const char prefix[] = "req_";
+    size_t len = sizeof(prefix) - 1;
+
+    memcpy(out, prefix, sizeof(prefix));
+    id_random(out + len, REQUEST_ID_LEN - len);
 }
 
 void id_random_hex(char *out, size_t n)

@@ -80,7 +80,7 @@ struct map *map_new(void)
     struct map *m = xnew(struct map);
 
     m->bucket_count = MAP_BUCKETS_MIN;
-    m->buckets = xcalloc(m->bucket_count, sizeof(*m->buckets));
+    m->buckets = xcalloc(m->bucket_count, sizeof(struct map_node *));
     random_bytes(m->key, sizeof(m->key));
     return m;
 }
@@ -122,7 +122,7 @@ static struct map_node **map_link(const struct map *m, uint64_t hash, const void
 static void map_grow(struct map *m)
 {
     size_t count = m->bucket_count * 2;
-    struct map_node **buckets = xcalloc(count, sizeof(*buckets));
+    struct map_node **buckets = xcalloc(count, sizeof(struct map_node *));
 
     for (size_t i = 0; i < m->bucket_count; i++) {
         for (struct map_node *n = m->buckets[i], *next; n; n = next) {

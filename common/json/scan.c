@@ -61,7 +61,7 @@ static int scan_escape(struct scan *s, bool is_name)
     if (s->p == s->end)
         return scan_bad(s, "unfinished escape");
     if (*s->p != 'u') {
-        if (!memchr("\"\\/bfnrt", *s->p, 8))
+        if (!*s->p || !strchr("\"\\/bfnrt", *s->p))
             return scan_bad(s, "unknown escape");
         s->p++;
         return 0;

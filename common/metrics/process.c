@@ -3,10 +3,9 @@
 #include "common/base/buf.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
+#include "common/base/str.h"
 #include "common/metrics/metrics_internal.h"
 #include <dirent.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -19,6 +18,19 @@ struct process_stat {
     uint64_t start_ticks, vsize_bytes, rss_pages;
 };
 
+/* The decimal number after spaces at *p; moves on. */
+static bool take_number(const char **p, uint64_t *out)
+{
+    size_t len;
+
+    *p += strspn(*p, " ");
+    len = strspn(*p, "0123456789");
+    if (str_to_u64_n(*p, len, 10, out) < 0)
+        return false;
+    *p += len;
+    return true;
+}
+
 /* The fields after the command, which is in parentheses and may hold anything. */
 static bool stat_parse(const char *text, struct process_stat *out)
 {
@@ -29,7 +41,7 @@ static bool stat_parse(const char *text, struct process_stat *out)
         p = strchr(p + 1, ' ');
         field++;
     }
-    return p && sscanf(p, " %" SCNu64 " %" SCNu64 " %" SCNu64, &out->start_ticks, &out->vsize_bytes, &out->rss_pages) == 3;
+    return p && take_number(&p, &out->start_ticks) && take_number(&p, &out->vsize_bytes) && take_number(&p, &out->rss_pages);
 }
 
 static bool stat_read(struct process_stat *out)
@@ -43,14 +55,16 @@ static bool stat_read(struct process_stat *out)
     return s && stat_parse(s, out);
 }
 
-static int64_t boot_time_s(void)
+static uint64_t boot_time_s(void)
 {
     cleanup(buf_deinit) struct buf text = BUF_INIT(MIB);
     const char *s = file_read("/proc/stat", MIB - 1, &text, NULL) == 0 ? buf_cstr(&text) : NULL;
     const char *line = s ? strstr(s, "\nbtime ") : NULL;
-    int64_t v = 0;
+    uint64_t v = 0;
 
-    return line && sscanf(line, "\nbtime %" SCNd64, &v) == 1 ? v : 0;
+    if (line)
+        line += strlen("\nbtime ");
+    return line && take_number(&line, &v) ? v : 0;
 }
 
 static int64_t open_fds(void)
