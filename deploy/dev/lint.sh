@@ -16,6 +16,7 @@ cmd_tidy() {
     build_step dev "build: dev (compile commands)" all
     local rc=0
     /usr/bin/python3 "$ROOT/tests/tidy/tidy.py" "$ROOT" || rc=1
+    /usr/bin/python3 "$ROOT/tests/tidy/config_docs.py" "$ROOT/build/dev/bin" || rc=1
     # variables that a sourced file uses, and lists that are meant to be split
     (cd "$ROOT" && shellcheck -S warning -e SC2034,SC2046 -x dev .ci/run deploy/image/build-image $(lint_files 'deploy/*.sh')) || rc=1
     (cd "$ROOT" && lint_files 'common/*.c' 'control/*.c' 'dataplane/*.c' 'agent/*.c' |
