@@ -107,7 +107,7 @@ int health_listen(struct health **out, struct loop *l, const char *addr, const c
     struct http_server_conf conf = {.limits = {.conns_max = HEALTH_CONNS_MAX}, .name = "health"};
     struct health *h;
     char host[64];
-    uint16_t port;
+    uint16_t port = 0;
     int r = split_address(addr, host, &port, e);
 
     if (r < 0)

@@ -35,7 +35,7 @@ void token_dir_new(struct token_dir *d)
 
 const char *token_path(const struct token_dir *d, const char *file)
 {
-    static char paths[8][192];
+    static char paths[8][400];
     static unsigned next;
     char *path = paths[next++ % 8];
 

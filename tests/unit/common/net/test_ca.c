@@ -28,7 +28,7 @@ struct test_ca {
 
 const char *test_ca_path(const struct test_ca *ca, const char *file)
 {
-    static char paths[8][192];
+    static char paths[8][400];
     static unsigned next;
     char *path = paths[next++ % 8];
 
