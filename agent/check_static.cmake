@@ -7,7 +7,7 @@ if(failed)
     message(FATAL_ERROR "cannot read the symbols of ${PROGRAM}")
 endif()
 string(REGEX MATCHALL
-    " [TtWw] (getpw[a-z_]*|getgr[a-z_]*|getspnam[a-z_]*|initgroups|gethostby[a-z_0-9]*|getprotobyname[a-z_]*|getnetby[a-z_]*|__nss_[a-z_]+|nss_[a-z_]+|_nss_[a-z_]+|SSL_[a-zA-Z_]+|iconv_open|EVP_[a-zA-Z_]+|CRYPTO_[a-zA-Z_]+)\n"
+    " [TtWw] (getpw(nam|uid|ent)[a-z_]*|getgr(nam|gid|ent)[a-z_]*|getgrouplist|getspnam[a-z_]*|initgroups|gethostby[a-z_0-9]*|getprotobyname[a-z_]*|getnetby[a-z_]*|__nss_[a-z_]+|nss_[a-z_]+|_nss_[a-z_]+|SSL_[a-zA-Z_]+|iconv_open|EVP_[a-zA-Z_]+|CRYPTO_[a-zA-Z_]+)\n"
     bad "${symbols}")
 if(bad)
     list(REMOVE_DUPLICATES bad)

@@ -16,7 +16,7 @@
 #include "agent/agent.h"
 #include "agent/api.h"
 #include "agent/boot/boot.h"
-#include "agent/files/files.h"
+#include "agent/files/pool.h"
 #include "agent/init/cgroup.h"
 #include "agent/init/power.h"
 #include "agent/init/quiesce.h"
@@ -99,9 +99,20 @@ static void process_setup(void)
     (void) signal(SIGPIPE, SIG_IGN);
 }
 
+/* File helpers are forked from this process: they must not hold its secrets. */
+static void agent_in_child(void *arg)
+{
+    struct agent *a = arg;
+
+    secret_deinit(&a->token);
+    secret_deinit(&a->previous);
+    env_map_wipe(&a->env);
+}
+
 static int agent_open(struct agent *a, const char *listen, const char *workspace, struct err *e)
 {
     struct procs_conf procs = {.budget_bytes = memory_frames_budget(), .env = &a->env, .workspace = workspace};
+    struct file_pool_conf files = {.workspace = workspace, .in_child = agent_in_child, .arg = a};
     int r = loop_new(&a->loop);
 
     r = r < 0 ? r : reaper_new(&a->reaper, a->loop);
@@ -111,7 +122,9 @@ static int agent_open(struct agent *a, const char *listen, const char *workspace
     procs.cgroup_fd = cgroup_user_fd();
     r = r < 0 ? r : procs_new(&a->procs, &procs);
     r = r < 0 ? r : links_new(&a->links, a->loop, a->procs);
-    r = r < 0 ? r : file_pool_new(&a->files, a->loop, a->reaper, workspace);
+    files.loop = a->loop;
+    files.reaper = a->reaper;
+    r = r < 0 ? r : file_pool_new(&a->files, &files);
     if (r < 0)
         return err_set(e, r, "set the agent up: %s", strerror(-r));
     a->quiesce = quiesce_new(a);
@@ -169,6 +182,7 @@ no_return static void run_machine(void)
         r = agent_open(&a, listen, AGENT_WORKSPACE, &e);
     }
     if (r == 0) {
+        file_pool_warm(a.files, "user"); /* is in the template's memory then */
         log_info(NULL, "agent ready", "version", BIVOUAC_VERSION, "listen", listen);
         r = loop_run(a.loop);
         e = (struct err){0};

@@ -6,11 +6,4 @@
  */
 #include "common/http/route.h"
 
-struct file_pool;
-struct loop;
-struct reaper;
-
 extern const struct route files_routes[];
-
-int file_pool_new(struct file_pool **out, struct loop *l, struct reaper *r, const char *workspace) must_check;
-void file_pool_free(struct file_pool *p);
