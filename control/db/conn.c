@@ -15,7 +15,7 @@
 #include "control/db/stmt.h"
 #include "control/db/tx_internal.h"
 
-enum conn_state {
+enum dbconn_state {
     CONN_CONNECTING, /* PQconnectPoll() decides */
     CONN_PREPARING,  /* all statements were sent, answers come */
     CONN_IDLE,
@@ -24,13 +24,13 @@ enum conn_state {
     CONN_DEAD,   /* lost or closed: nothing runs any more */
 };
 
-struct conn {
+struct dbconn {
     struct loop *loop;
-    enum conn_state state;
+    enum dbconn_state state;
     PGconn *pg;     /* owned */
     struct io *io;  /* owned; registered for the socket that libpq has now */
     struct timer *deadline; /* of connecting and preparing */
-    conn_fn *fn;
+    dbconn_fn *fn;
     void *arg;
     struct defer first;     /* the first step of connecting */
     bool prepare, closed;
@@ -43,10 +43,10 @@ struct conn {
     char error[400];
 };
 
-static void conn_on_io(void *arg, unsigned events);
+static void dbconn_on_io(void *arg, unsigned events);
 
 /* libpq's messages end in a line feed and may have several lines. */
-static void conn_set_error(struct conn *c, const char *prefix, const char *text)
+static void dbconn_set_error(struct dbconn *c, const char *prefix, const char *text)
 {
     size_t n = (size_t) snprintf(c->error, sizeof(c->error), "%s%s", prefix, text ? text : "");
 
@@ -60,19 +60,19 @@ static void conn_set_error(struct conn *c, const char *prefix, const char *text)
     }
 }
 
-static void conn_on_notice(void *arg, const char *message)
+static void dbconn_on_notice(void *arg, const char *message)
 {
     (void) arg;
     log_debug(NULL, "postgresql notice", "message", message);
 }
 
-static void conn_emit(struct conn *c, enum conn_event ev)
+static void dbconn_emit(struct dbconn *c, enum dbconn_event ev)
 {
     if (!c->closed)
         c->fn(c->arg, c, ev);
 }
 
-static void conn_drop_socket(struct conn *c)
+static void dbconn_drop_socket(struct dbconn *c)
 {
     io_close(c->io);
     c->io = NULL;
@@ -80,37 +80,37 @@ static void conn_drop_socket(struct conn *c)
     c->pg = NULL;
 }
 
-static void conn_lost(struct conn *c)
+static void dbconn_lost(struct dbconn *c)
 {
     if (c->state == CONN_DEAD)
         return;
     if (!c->error[0])
-        conn_set_error(c, "", c->pg ? PQerrorMessage(c->pg) : "");
+        dbconn_set_error(c, "", c->pg ? PQerrorMessage(c->pg) : "");
     if (!c->error[0])
-        conn_set_error(c, "", "connection closed by the server");
+        dbconn_set_error(c, "", "connection closed by the server");
     c->state = CONN_DEAD;
     timer_cancel(c->deadline);
-    conn_drop_socket(c);
-    conn_emit(c, CONN_LOST);
+    dbconn_drop_socket(c);
+    dbconn_emit(c, CONN_LOST);
 }
 
-static void conn_on_deadline(void *arg)
+static void dbconn_on_deadline(void *arg)
 {
-    struct conn *c = arg;
+    struct dbconn *c = arg;
 
-    conn_set_error(c, "", "no answer while connecting");
-    conn_lost(c);
+    dbconn_set_error(c, "", "no answer while connecting");
+    dbconn_lost(c);
 }
 
-static void conn_free(void *object)
+static void dbconn_free(void *object)
 {
-    struct conn *c = object;
+    struct dbconn *c = object;
 
     timer_free(c->deadline);
     free(c);
 }
 
-void conn_close(struct conn *c)
+void dbconn_close(struct dbconn *c)
 {
     if (!c || c->closed)
         return;
@@ -120,22 +120,22 @@ void conn_close(struct conn *c)
     defer_cancel(&c->first);
     PQclear(c->script_result);
     c->script_result = NULL;
-    conn_drop_socket(c);
-    loop_reap(c->loop, c, conn_free);
+    dbconn_drop_socket(c);
+    loop_reap(c->loop, c, dbconn_free);
 }
 
-bool conn_is_idle(const struct conn *c)
+bool dbconn_is_idle(const struct dbconn *c)
 {
     return c->state == CONN_IDLE;
 }
 
-const char *conn_error(const struct conn *c)
+const char *dbconn_error(const struct dbconn *c)
 {
     return c->error;
 }
 
 /* ---- opening ---- */
-static PGconn *conn_start(const struct db_conf *conf)
+static PGconn *dbconn_start(const struct db_conf *conf)
 {
     char port[16], options[200];
     bool unix_socket = conf->host[0] == '/';
@@ -176,100 +176,100 @@ static PGconn *conn_start(const struct db_conf *conf)
 }
 
 /* libpq may close the socket and open another one with the same number: register anew for every step of connecting. */
-static void conn_watch(struct conn *c, unsigned events)
+static void dbconn_watch(struct dbconn *c, unsigned events)
 {
     int r;
 
     if (!c->io) {
-        r = io_open(&c->io, c->loop, PQsocket(c->pg), conn_on_io, c);
+        r = io_open(&c->io, c->loop, PQsocket(c->pg), dbconn_on_io, c);
         if (r < 0) {
-            conn_set_error(c, "cannot watch the socket: ", strerror(-r));
-            conn_lost(c);
+            dbconn_set_error(c, "cannot watch the socket: ", strerror(-r));
+            dbconn_lost(c);
             return;
         }
     }
     io_want(c->io, events);
 }
 
-static void conn_begin_prepare(struct conn *c);
+static void dbconn_begin_prepare(struct dbconn *c);
 
-static void conn_connect_step(struct conn *c, PostgresPollingStatusType poll)
+static void dbconn_connect_step(struct dbconn *c, PostgresPollingStatusType poll)
 {
     switch (poll) {
     case PGRES_POLLING_READING:
-        conn_watch(c, IO_READ);
+        dbconn_watch(c, IO_READ);
         return;
     case PGRES_POLLING_WRITING:
-        conn_watch(c, IO_WRITE);
+        dbconn_watch(c, IO_WRITE);
         return;
     case PGRES_POLLING_OK:
         break;
     default:
-        conn_lost(c);
+        dbconn_lost(c);
         return;
     }
-    PQsetNoticeProcessor(c->pg, conn_on_notice, NULL);
+    PQsetNoticeProcessor(c->pg, dbconn_on_notice, NULL);
     if (PQsetnonblocking(c->pg, 1) < 0) {
-        conn_lost(c);
+        dbconn_lost(c);
         return;
     }
     if (c->prepare) {
-        conn_begin_prepare(c);
+        dbconn_begin_prepare(c);
         return;
     }
     c->state = CONN_IDLE;
     timer_cancel(c->deadline);
-    conn_watch(c, IO_READ);
-    conn_emit(c, CONN_READY);
+    dbconn_watch(c, IO_READ);
+    dbconn_emit(c, CONN_READY);
 }
 
-static void conn_first_step(void *arg)
+static void dbconn_first_step(void *arg)
 {
-    struct conn *c = arg;
+    struct dbconn *c = arg;
 
     if (!c->pg || PQstatus(c->pg) == CONNECTION_BAD) {
-        conn_lost(c);
+        dbconn_lost(c);
         return;
     }
-    conn_connect_step(c, PGRES_POLLING_WRITING);
+    dbconn_connect_step(c, PGRES_POLLING_WRITING);
 }
 
-struct conn *conn_open(struct loop *l, const struct db_conf *conf, uint32_t connect_ms, conn_fn *fn, void *arg)
+struct dbconn *dbconn_open(struct loop *l, const struct db_conf *conf, uint32_t connect_ms, dbconn_fn *fn, void *arg)
 {
-    struct conn *c = xnew(struct conn);
+    struct dbconn *c = xnew(struct dbconn);
 
     c->loop = l;
     c->fn = fn;
     c->arg = arg;
     c->prepare = conf->prepare;
     c->schema_version = conf->schema_version;
-    c->deadline = timer_new(l, conn_on_deadline, c);
+    c->deadline = timer_new(l, dbconn_on_deadline, c);
     timer_set(c->deadline, connect_ms);
-    c->pg = conn_start(conf);
-    loop_defer(l, &c->first, conn_first_step, c); /* nothing calls back from within conn_open() */
+    c->pg = dbconn_start(conf);
+    loop_defer(l, &c->first, dbconn_first_step, c); /* nothing calls back from within dbconn_open() */
     return c;
 }
 
 /* ---- writing ---- */
 /* false: the connection is lost */
-static bool conn_flush(struct conn *c)
+static bool dbconn_flush(struct dbconn *c)
 {
     int r = PQflush(c->pg);
 
     if (r < 0) {
-        conn_lost(c);
+        dbconn_lost(c);
         return false;
     }
-    conn_watch(c, r > 0 ? IO_READ | IO_WRITE : IO_READ);
+    dbconn_watch(c, r > 0 ? IO_READ | IO_WRITE : IO_READ);
     return c->state != CONN_DEAD;
 }
 
-static const char conn_schema_query[] = "SELECT coalesce(max(version), 0) FROM schema_migrations";
+static const char dbconn_schema_query[] = "SELECT coalesce(max(version), 0) FROM schema_migrations";
 
-static void conn_begin_prepare(struct conn *c)
+static void dbconn_begin_prepare(struct dbconn *c)
 {
     bool ok = PQenterPipelineMode(c->pg) == 1 &&
-              PQsendQueryParams(c->pg, conn_schema_query, 0, NULL, NULL, NULL, NULL, 0) == 1;
+              PQsendQueryParams(c->pg, dbconn_schema_query, 0, NULL, NULL, NULL, NULL, 0) == 1;
 
     for (size_t i = 0; ok && i < db_stmt_count(); i++) {
         const struct db_stmt *s = db_stmt_at(i);
@@ -277,16 +277,16 @@ static void conn_begin_prepare(struct conn *c)
         ok = PQsendPrepare(c->pg, s->name, s->text, 0, NULL) == 1;
     }
     if (!ok || PQpipelineSync(c->pg) != 1) {
-        conn_lost(c);
+        dbconn_lost(c);
         return;
     }
     c->state = CONN_PREPARING;
     c->results = 0;
     c->refused = false;
-    (void) conn_flush(c); /* a failure has been reported as CONN_LOST */
+    (void) dbconn_flush(c); /* a failure has been reported as CONN_LOST */
 }
 
-static bool conn_send(struct conn *c, const struct db_tx *tx)
+static bool dbconn_send(struct dbconn *c, const struct db_tx *tx)
 {
     for (unsigned i = 0; i < tx->stmts_count; i++) {
         const struct tx_stmt *s = &tx->stmts[i];
@@ -302,21 +302,21 @@ static bool conn_send(struct conn *c, const struct db_tx *tx)
     return PQpipelineSync(c->pg) == 1;
 }
 
-void conn_run(struct conn *c, struct db_tx *tx)
+void dbconn_run(struct dbconn *c, struct db_tx *tx)
 {
     assert(c->state == CONN_IDLE && c->prepare && tx->stmts_count);
     c->state = CONN_BUSY;
     c->tx = tx;
     c->results = 0;
     c->refused = false;
-    if (!conn_send(c, tx)) {
-        conn_lost(c);
+    if (!dbconn_send(c, tx)) {
+        dbconn_lost(c);
         return;
     }
-    (void) conn_flush(c); /* as above */
+    (void) dbconn_flush(c); /* as above */
 }
 
-void conn_script(struct conn *c, const char *sql)
+void dbconn_script(struct dbconn *c, const char *sql)
 {
     assert(c->state == CONN_IDLE && !c->prepare);
     PQclear(c->script_result);
@@ -325,32 +325,32 @@ void conn_script(struct conn *c, const char *sql)
     c->error[0] = '\0';
     c->state = CONN_SCRIPT;
     if (!PQsendQuery(c->pg, sql)) {
-        conn_lost(c);
+        dbconn_lost(c);
         return;
     }
-    (void) conn_flush(c); /* as above */
+    (void) dbconn_flush(c); /* as above */
 }
 
-const char *conn_script_error(const struct conn *c)
+const char *dbconn_script_error(const struct dbconn *c)
 {
     return c->script_failed ? c->error : NULL;
 }
 
-int conn_script_rows(const struct conn *c)
+int dbconn_script_rows(const struct dbconn *c)
 {
     return c->script_result ? PQntuples(c->script_result) : 0;
 }
 
-const char *conn_script_value(const struct conn *c, int row, int col)
+const char *dbconn_script_value(const struct dbconn *c, int row, int col)
 {
-    if (row >= conn_script_rows(c) || col >= PQnfields(c->script_result) || PQgetisnull(c->script_result, row, col))
+    if (row >= dbconn_script_rows(c) || col >= PQnfields(c->script_result) || PQgetisnull(c->script_result, row, col))
         return NULL;
     return PQgetvalue(c->script_result, row, col);
 }
 
 /* ---- reading ---- */
 /* Shutdown, crash of another backend, "too many connections": the server goes, the statement is not to blame. */
-static bool conn_result_is_loss(const PGresult *res)
+static bool dbconn_result_is_loss(const PGresult *res)
 {
     const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 
@@ -358,7 +358,7 @@ static bool conn_result_is_loss(const PGresult *res)
 }
 
 /* The first answer is the schema's version, then one for each statement. */
-static void conn_prepared_result(struct conn *c, PGresult *res)
+static void dbconn_prepared_result(struct dbconn *c, PGresult *res)
 {
     const struct db_stmt *s = c->results ? db_stmt_at(c->results - 1) : NULL;
     int64_t version = 0;
@@ -369,7 +369,7 @@ static void conn_prepared_result(struct conn *c, PGresult *res)
         c->refused = true;
         snprintf(prefix, sizeof(prefix), "%s%s%s; run 'bivouac-control migrate': ", s ? "statement " : "", s ? s->name : "",
                  s ? " does not fit the database's schema" : "the database has no schema yet");
-        conn_set_error(c, prefix, PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
+        dbconn_set_error(c, prefix, PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
     } else if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1 &&
                (str_to_i64(PQgetvalue(res, 0, 0), &version) < 0 || version < c->schema_version)) {
         c->refused = true;
@@ -381,7 +381,7 @@ static void conn_prepared_result(struct conn *c, PGresult *res)
     PQclear(res);
 }
 
-static void conn_tx_result(struct conn *c, PGresult *res)
+static void dbconn_tx_result(struct dbconn *c, PGresult *res)
 {
     struct db_tx *tx = c->tx;
     ExecStatusType status = PQresultStatus(res);
@@ -397,11 +397,11 @@ static void conn_tx_result(struct conn *c, PGresult *res)
     c->results++;
 }
 
-static void conn_script_take(struct conn *c, PGresult *res)
+static void dbconn_script_take(struct dbconn *c, PGresult *res)
 {
     if (PQresultStatus(res) == PGRES_FATAL_ERROR) {
         c->script_failed = true;
-        conn_set_error(c, "", PQresultErrorMessage(res));
+        dbconn_set_error(c, "", PQresultErrorMessage(res));
         PQclear(res);
         return;
     }
@@ -410,50 +410,50 @@ static void conn_script_take(struct conn *c, PGresult *res)
 }
 
 /* The sync point, or the end of a script. */
-static void conn_finished(struct conn *c)
+static void dbconn_finished(struct dbconn *c)
 {
     bool preparing = c->state == CONN_PREPARING;
 
     if (preparing && c->refused) {
-        conn_lost(c);
+        dbconn_lost(c);
         return;
     }
     c->state = CONN_IDLE;
     c->tx = NULL;
     if (preparing) {
         timer_cancel(c->deadline);
-        conn_emit(c, CONN_READY);
+        dbconn_emit(c, CONN_READY);
         return;
     }
-    conn_emit(c, CONN_DONE);
+    dbconn_emit(c, CONN_DONE);
 }
 
 /* One result; false: nothing more for now. */
-static bool conn_take(struct conn *c, PGresult *res)
+static bool dbconn_take(struct dbconn *c, PGresult *res)
 {
     if (PQresultStatus(res) == PGRES_PIPELINE_SYNC) {
         PQclear(res);
-        conn_finished(c);
+        dbconn_finished(c);
         return c->state != CONN_DEAD && c->state != CONN_IDLE;
     }
-    if (PQresultStatus(res) == PGRES_FATAL_ERROR && conn_result_is_loss(res)) {
-        conn_set_error(c, "", PQresultErrorMessage(res));
+    if (PQresultStatus(res) == PGRES_FATAL_ERROR && dbconn_result_is_loss(res)) {
+        dbconn_set_error(c, "", PQresultErrorMessage(res));
         PQclear(res);
-        conn_lost(c);
+        dbconn_lost(c);
         return false;
     }
     if (c->state == CONN_PREPARING)
-        conn_prepared_result(c, res);
+        dbconn_prepared_result(c, res);
     else if (c->state == CONN_BUSY)
-        conn_tx_result(c, res);
+        dbconn_tx_result(c, res);
     else if (c->state == CONN_SCRIPT)
-        conn_script_take(c, res);
+        dbconn_script_take(c, res);
     else
         PQclear(res); /* nothing was asked: ignoring */
     return true;
 }
 
-static void conn_read(struct conn *c)
+static void dbconn_read(struct dbconn *c)
 {
     unsigned nulls = 0;
 
@@ -462,12 +462,12 @@ static void conn_read(struct conn *c)
 
         if (res) {
             nulls = 0;
-            if (!conn_take(c, res))
+            if (!dbconn_take(c, res))
                 break;
             continue;
         }
         if (c->state == CONN_SCRIPT) {
-            conn_finished(c);
+            dbconn_finished(c);
             break;
         }
         if (++nulls > 1) /* the end of one statement's results is one NULL */
@@ -475,28 +475,28 @@ static void conn_read(struct conn *c)
     }
 }
 
-static void conn_on_io(void *arg, unsigned events)
+static void dbconn_on_io(void *arg, unsigned events)
 {
-    struct conn *c = arg;
+    struct dbconn *c = arg;
 
     if (c->state == CONN_CONNECTING) {
         io_close(c->io);
         c->io = NULL;
-        conn_connect_step(c, PQconnectPoll(c->pg));
+        dbconn_connect_step(c, PQconnectPoll(c->pg));
         return;
     }
     if ((events & IO_READ) && !PQconsumeInput(c->pg)) {
         /* Answers that came before the end still count. */
-        conn_read(c);
+        dbconn_read(c);
         if (c->state != CONN_DEAD)
-            conn_lost(c);
+            dbconn_lost(c);
         return;
     }
     if (events & IO_WRITE) {
-        if (!conn_flush(c))
+        if (!dbconn_flush(c))
             return;
     }
-    conn_read(c);
+    dbconn_read(c);
     if (c->state != CONN_DEAD && PQstatus(c->pg) == CONNECTION_BAD)
-        conn_lost(c);
+        dbconn_lost(c);
 }

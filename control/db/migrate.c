@@ -20,11 +20,11 @@ enum { MIGRATE_CONNECT_MS = 10000, MIGRATE_SQL_MAX = 16 * MIB };
 
 struct migrate {
     struct loop *loop;
-    struct conn *conn;
+    struct dbconn *conn;
     bool event, ready, lost;
 };
 
-static void migrate_on_conn(void *arg, struct conn *c, enum conn_event ev)
+static void migrate_on_conn(void *arg, struct dbconn *c, enum dbconn_event ev)
 {
     struct migrate *m = arg;
 
@@ -43,23 +43,23 @@ static int migrate_wait(struct migrate *m, struct err *e)
         if (r < 0)
             return err_set(e, r, "event loop: %s", err_text(NULL, r));
     }
-    return m->lost ? err_set(e, -EIO, "PostgreSQL: %s", conn_error(m->conn)) : 0;
+    return m->lost ? err_set(e, -EIO, "PostgreSQL: %s", dbconn_error(m->conn)) : 0;
 }
 
 /* Runs a script; a refusal of the server is an error with its words. */
 static int migrate_sql(struct migrate *m, const char *sql, struct err *e)
 {
-    conn_script(m->conn, sql);
+    dbconn_script(m->conn, sql);
     int r = migrate_wait(m, e);
 
-    if (r == 0 && conn_script_error(m->conn))
-        r = err_set(e, -EINVAL, "PostgreSQL: %s", conn_script_error(m->conn));
+    if (r == 0 && dbconn_script_error(m->conn))
+        r = err_set(e, -EINVAL, "PostgreSQL: %s", dbconn_script_error(m->conn));
     return r;
 }
 
 static int migrate_connect(struct migrate *m, const struct db_conf *conf, struct err *e)
 {
-    m->conn = conn_open(m->loop, conf, MIGRATE_CONNECT_MS, migrate_on_conn, m);
+    m->conn = dbconn_open(m->loop, conf, MIGRATE_CONNECT_MS, migrate_on_conn, m);
     int r = migrate_wait(m, e);
 
     return r < 0 ? err_wrap(e, r, "cannot use database '%s' as '%s' at %s port %lld (is PostgreSQL running, does the database exist?)",
@@ -71,7 +71,7 @@ static int migrate_lock(struct migrate *m, struct err *e)
 {
     int r = migrate_sql(m, "SELECT pg_try_advisory_lock(" MIGRATE_LOCK ")", e);
 
-    if (r < 0 || str_eq(conn_script_value(m->conn, 0, 0), "t"))
+    if (r < 0 || str_eq(dbconn_script_value(m->conn, 0, 0), "t"))
         return r;
     printf("another migration is running; waiting for its end\n");
     fflush(stdout);
@@ -89,8 +89,8 @@ static void migrate_checksum(const struct migration *f, char hex[2 * SHA256_LEN 
 /* Compares row `row` of (version, name, sha256) with the file at the same place. */
 static int migrate_check(const struct migrate *m, int row, const struct migrations *files, struct err *e)
 {
-    const char *version = conn_script_value(m->conn, row, 0), *name = conn_script_value(m->conn, row, 1);
-    const char *sum = conn_script_value(m->conn, row, 2);
+    const char *version = dbconn_script_value(m->conn, row, 0), *name = dbconn_script_value(m->conn, row, 1);
+    const char *sum = dbconn_script_value(m->conn, row, 2);
     char have[2 * SHA256_LEN + 1];
     int64_t n = 0;
 
@@ -120,7 +120,7 @@ static int migrate_applied(struct migrate *m, const struct migrations *files, si
 
     if (r == 0)
         r = migrate_sql(m, "SELECT version, name, sha256 FROM schema_migrations ORDER BY version", e);
-    int rows = r == 0 ? conn_script_rows(m->conn) : 0;
+    int rows = r == 0 ? dbconn_script_rows(m->conn) : 0;
 
     for (int i = 0; i < rows && r == 0; i++)
         r = migrate_check(m, i, files, e);
@@ -167,6 +167,6 @@ int migrate_run(struct loop *l, const struct db_conf *conf, const struct migrati
         r = migrate_one(&m, &files->items[i], e);
     if (r == 0)
         printf("schema is at migration %lld (%zu new)\n", (long long) migrations_latest(files), files->count - applied);
-    conn_close(m.conn); /* gives the lock back */
+    dbconn_close(m.conn); /* gives the lock back */
     return r;
 }

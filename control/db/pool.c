@@ -20,7 +20,7 @@
 enum { DB_CONNS_LIMIT = 64, DB_CONNECT_MS = 5000, DB_BACKOFF_MIN_MS = 100, DB_BACKOFF_MAX_MS = 3000, DB_RETRIES = 3 };
 
 struct db_slot {
-    struct conn *conn; /* owned */
+    struct dbconn *conn; /* owned */
     struct db_tx *tx;  /* running there; owned */
     bool ready;        /* it has worked once */
 };
@@ -49,7 +49,7 @@ static struct metric db_waiting = {
     .name = "bivouac_control_db_waiting", .help = "Transactions in line for a connection.", .kind = METRIC_GAUGE};
 
 static void db_serve(void *arg);
-static void db_on_conn(void *arg, struct conn *c, enum conn_event ev);
+static void db_on_conn(void *arg, struct dbconn *c, enum dbconn_event ev);
 
 static void db_register_metrics(void)
 {
@@ -76,7 +76,7 @@ static void db_connect_one(struct db *db)
         struct db_slot *s = &db->slots[i];
 
         if (!s->conn) {
-            *s = (struct db_slot){.conn = conn_open(db->loop, &db->conf, DB_CONNECT_MS, db_on_conn, db)};
+            *s = (struct db_slot){.conn = dbconn_open(db->loop, &db->conf, DB_CONNECT_MS, db_on_conn, db)};
             db->connecting++;
             return;
         }
@@ -88,7 +88,7 @@ static void db_on_retry(void *arg)
     db_serve(arg);
 }
 
-static struct db_slot *db_slot_of(struct db *db, const struct conn *c)
+static struct db_slot *db_slot_of(struct db *db, const struct dbconn *c)
 {
     for (unsigned i = 0; i < db->conf.conns_max; i++) {
         if (db->slots[i].conn == c)
@@ -155,7 +155,7 @@ static void db_slot_lost(struct db *db, struct db_slot *s, const char *text)
     s->ready = false;
     metric_set(&db_connections, db->ready);
     db_note_down(db, text);
-    conn_close(take_ptr(&s->conn));
+    dbconn_close(take_ptr(&s->conn));
     if (!worked)
         db_back_off(db);
     if (tx) {
@@ -193,7 +193,7 @@ static void db_slot_done(struct db *db, struct db_slot *s)
     db->waiting_count++;
 }
 
-static void db_on_conn(void *arg, struct conn *c, enum conn_event ev)
+static void db_on_conn(void *arg, struct dbconn *c, enum dbconn_event ev)
 {
     struct db *db = arg;
     struct db_slot *s = db_slot_of(db, c);
@@ -215,7 +215,7 @@ static void db_on_conn(void *arg, struct conn *c, enum conn_event ev)
         db_slot_done(db, s);
         return;
     case CONN_LOST:
-        db_slot_lost(db, s, conn_error(c));
+        db_slot_lost(db, s, dbconn_error(c));
         return;
     }
 }
@@ -241,7 +241,7 @@ static void db_serve(void *arg)
     for (unsigned i = 0; i < db->conf.conns_max && !list_empty(&db->waiting); i++) {
         struct db_slot *s = &db->slots[i];
 
-        if (!s->conn || s->tx || !conn_is_idle(s->conn))
+        if (!s->conn || s->tx || !dbconn_is_idle(s->conn))
             continue;
         struct db_tx *tx = LIST_ENTRY(db->waiting.next, struct db_tx, node);
 
@@ -250,7 +250,7 @@ static void db_serve(void *arg)
         tx->conn = s->conn;
         s->tx = tx;
         db_set_deadline(tx, db->conf.statement_ms);
-        conn_run(s->conn, tx); /* may lose the connection, then s is empty again */
+        dbconn_run(s->conn, tx); /* may lose the connection, then s is empty again */
     }
     /* While the server is away one attempt at a time, else one for each that waits. */
     unsigned wanted = db->ready ? db->waiting_count : 1;
@@ -404,7 +404,7 @@ void db_close(struct db *db)
         tx_destroy(tx);
     }
     for (unsigned i = 0; i < db->conf.conns_max; i++) {
-        conn_close(db->slots[i].conn);
+        dbconn_close(db->slots[i].conn);
         if (db->slots[i].tx) {
             op_finish(&db->slots[i].tx->op);
             tx_destroy(db->slots[i].tx);

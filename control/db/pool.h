@@ -62,6 +62,5 @@ struct db_stats {
     const char *last_error; /* why not, or "" */
 };
 void db_stats(const struct db *db, struct db_stats *out);
-/* For command lines: turns the loop until the transaction is done; the caller frees it with tx_release(). DB_*. */
+/* For command lines: turns the loop until the transaction is done; the caller frees it with tx_release() of tx.h. DB_*. */
 int db_run_wait(struct db *db, struct db_tx *tx, uint32_t deadline_ms, struct db_tx **out) must_check;
-void tx_release(struct db_tx *tx); /* NULL is fine */

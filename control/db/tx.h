@@ -22,6 +22,8 @@ struct db_tx;
 struct db_tx *tx_new(void);
 void tx_free(struct db_tx *tx); /* only before db_run(); NULL is fine */
 
+void tx_release(struct db_tx *tx); /* what db_run_wait() handed out; NULL is fine */
+
 /* The next statement; its parameters follow in order. */
 void tx_add(struct db_tx *tx, const struct db_stmt *s);
 void tx_text(struct db_tx *tx, const char *v); /* NULL is SQL's null, here and below */
