@@ -22,6 +22,7 @@
 enum {
     ALINK_BACKOFF_MIN_MS = 100,
     ALINK_BACKOFF_MAX_MS = 5000,
+    ALINK_STEADY_MS = 5000, /* a link that held so long is made again without delay */
     ALINK_READ_BYTES = 128 * 1024,
     ALINK_READS_PER_TURN = 4,
     ALINK_IN_MAX = LINK_MESSAGE_MAX + 4 + ALINK_READ_BYTES,
@@ -53,7 +54,7 @@ struct alink {
     struct defer flush, feed;
     struct map *calls;           /* by req */
     uint32_t next_req;
-    uint64_t heard_ms;
+    uint64_t heard_ms, up_ms;
     bool flush_pending;
     struct log_limit limit;
 };
@@ -102,7 +103,7 @@ static void alink_call_timeout(void *arg)
         done(done_arg, -ETIMEDOUT, NULL);
 }
 
-static void alink_fail_calls(struct alink *a)
+static void alink_fail_calls(struct alink *a, int r)
 {
     for (;;) {
         struct map_iter it = MAP_ITER_INIT;
@@ -110,7 +111,7 @@ static void alink_fail_calls(struct alink *a)
 
         if (!c)
             return;
-        alink_call_finish(c, -ECONNRESET, NULL);
+        alink_call_finish(c, r, NULL);
     }
 }
 
@@ -143,6 +144,8 @@ static void alink_down(struct alink *a, int r)
 {
     bool was_up = alink_up(a->state);
 
+    if (was_up && loop_now_ms(a->loop) - a->up_ms >= ALINK_STEADY_MS)
+        a->backoff_ms = ALINK_BACKOFF_MIN_MS;
     http_exchange_free(a->upgrade);
     a->upgrade = NULL;
     stream_close(a->stream);
@@ -161,7 +164,7 @@ static void alink_down(struct alink *a, int r)
         alink_wait(a);
     else
         a->state = ALINK_IDLE;
-    alink_fail_calls(a);
+    alink_fail_calls(a, -ECONNRESET);
     a->ops.on_down(a->arg, r);
 }
 
@@ -174,7 +177,6 @@ static void alink_on_synced(void *arg)
     if (a->state != ALINK_SYNCING)
         return;
     a->state = ALINK_SYNCED;
-    a->backoff_ms = ALINK_BACKOFF_MIN_MS;
     a->ops.on_synced(a->arg);
 }
 
@@ -234,7 +236,10 @@ static void alink_feed_later(void *arg)
 
 static void alink_read(struct alink *a)
 {
-    for (int i = 0; i < ALINK_READS_PER_TURN && a->stream && !a->paused; i++) {
+    /* What a pause left over goes first, so that one message and one read always fit. */
+    if (a->in.len > 0 && !alink_feed(a))
+        return;
+    for (int i = 0; i < ALINK_READS_PER_TURN && !a->paused; i++) {
         uint8_t *p = buf_reserve(&a->in, ALINK_READ_BYTES);
         ssize_t n;
 
@@ -334,7 +339,7 @@ static void alink_on_head(void *arg, const struct http_head *h)
     a->upgrade = NULL;
     stream_set_fn(a->stream, alink_on_stream, a);
     a->state = ALINK_SYNCING;
-    a->heard_ms = loop_now_ms(a->loop);
+    a->heard_ms = a->up_ms = loop_now_ms(a->loop);
     timer_set(a->timer, a->conf.silence_ms / 3);
     alink_wants(a);
     a->ops.on_up(a->arg);
@@ -442,18 +447,6 @@ static void alink_reap(void *arg)
     free(a);
 }
 
-static void alink_drop_calls(struct alink *a)
-{
-    struct map_iter it = MAP_ITER_INIT;
-    struct alink_call *c;
-
-    while ((c = map_next(a->calls, &it, NULL))) {
-        op_finish(&c->op);
-        c->done = NULL;
-    }
-    alink_fail_calls(a);
-}
-
 static void alink_no_event(void *arg, int r)
 {
     (void) arg;
@@ -467,7 +460,7 @@ void alink_free(struct alink *a)
     a->closed = true;
     a->wanted = false;
     a->ops.on_down = alink_no_event;
-    alink_drop_calls(a);
+    alink_fail_calls(a, -ECANCELED);
     if (a->state != ALINK_IDLE) {
         a->limit.burst = 0; /* an end that was asked for is no news */
         alink_down(a, -ECANCELED);
@@ -489,8 +482,9 @@ void alink_want(struct alink *a, bool wanted)
     }
 }
 
-void alink_reset(struct alink *a)
+void alink_reset(struct alink *a, struct http_pool *pool)
 {
+    a->conf.pool = pool;
     a->backoff_ms = ALINK_BACKOFF_MIN_MS;
     if (a->state == ALINK_CONNECTING || alink_up(a->state))
         alink_down(a, -ECONNRESET);
@@ -522,7 +516,7 @@ int alink_request(struct alink *a, struct link_msg *m, uint32_t deadline_ms, str
     struct alink_call *c;
     int r;
 
-    if (!alink_up(a->state))
+    if (!alink_up(a->state) || a->closed)
         return -ENOTCONN;
     do {
         m->req = ++a->next_req;

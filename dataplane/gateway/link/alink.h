@@ -3,7 +3,7 @@
 /*
  * alink - the agent link of one sandbox: keeps one connection while it is wanted, sends requests, hands frames up.
  * A link that was lost is made again with back-off; every request that was under way then fails once with -ECONNRESET.
- * Loop thread only. After alink_free() no callback of this object runs.
+ * Loop thread only. alink_free() fails what is under way with -ECANCELED; after it no callback of this object runs.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,7 +46,8 @@ struct alink_conf {
 struct alink *alink_new(struct loop *l, const struct alink_conf *conf, const struct alink_ops *ops, void *arg);
 void alink_free(struct alink *a); /* NULL is fine */
 void alink_want(struct alink *a, bool wanted);
-void alink_reset(struct alink *a); /* drop the connection and, if wanted, make a new one now */
+/* Drop the connection and, if wanted, make a new one now, through this pool. */
+void alink_reset(struct alink *a, struct http_pool *pool);
 enum alink_state alink_state(const struct alink *a);
 static inline bool alink_up(enum alink_state s)
 {

@@ -7,11 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/str.h"
 #include "dataplane/gateway/stream/cursor.h"
 #include "dataplane/gateway/stream/render.h"
 
-enum store_script { SCRIPT_APPEND, SCRIPT_LOST, SCRIPT_PURGE, SCRIPT_DROP };
+enum store_script { SCRIPT_APPEND, SCRIPT_LOST, SCRIPT_LOSE_ALL, SCRIPT_PURGE, SCRIPT_DROP };
 
 /*
  * KEYS: frames, proc, index. ARGV: 1 first cursor, 2 jump, 3 trim, 4 frames ttl, 5 proc ttl, 6 index score or "", 7 forget before,
@@ -62,6 +63,21 @@ static const char lost_script[] =
     "call('PEXPIRE', KEYS[3], ARGV[2])\n"
     "return 1\n";
 
+/* KEYS: index. ARGV: prefixes of the frames and proc keys, frames ttl, proc ttl, now. */
+static const char lose_all_script[] =
+    "local call = redis.call\n"
+    "for _, pid in ipairs(call('ZRANGEBYSCORE', KEYS[1], '+inf', '+inf')) do\n"
+    "  local proc = ARGV[2] .. pid\n"
+    "  if call('HEXISTS', proc, 'exit') == 0 then\n"
+    "    call('HSET', proc, 'lost', '1')\n"
+    "    call('ZADD', KEYS[1], ARGV[5], pid)\n"
+    "    call('PEXPIRE', ARGV[1] .. pid, ARGV[3])\n"
+    "    call('PEXPIRE', proc, ARGV[4])\n"
+    "  end\n"
+    "end\n"
+    "call('PEXPIRE', KEYS[1], ARGV[4])\n"
+    "return 1\n";
+
 /* KEYS: index. ARGV: prefixes of the frames and proc keys. They share the index' hash tag, hence its slot. */
 static const char purge_script[] =
     "for _, pid in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do\n"
@@ -77,7 +93,8 @@ static const char drop_script[] =
     "return 1\n";
 
 const char *const store_scripts[] = {
-    [SCRIPT_APPEND] = append_script, [SCRIPT_LOST] = lost_script, [SCRIPT_PURGE] = purge_script, [SCRIPT_DROP] = drop_script, NULL,
+    [SCRIPT_APPEND] = append_script, [SCRIPT_LOST] = lost_script, [SCRIPT_LOSE_ALL] = lose_all_script,
+    [SCRIPT_PURGE] = purge_script, [SCRIPT_DROP] = drop_script, NULL,
 };
 
 /* ---- keys ---- */
@@ -156,7 +173,7 @@ int store_append_reply(const struct redisReply *v, uint64_t *last)
 
 int store_load(struct redis *r, const char *sandbox, const char *pid, struct op **slot, redis_done_fn *done, void *arg)
 {
-    static const char *const fields[] = {"last", "totals", "marks", "started", "exit", "lost", "lost_to"};
+    static const char *const fields[] = {"last", "totals", "marks", "started", "exit", "lost"};
     struct redis_cmd c;
 
     redis_cmd_begin(&c, 2 + ARRAY_LEN(fields));
@@ -185,14 +202,12 @@ static int store_number(struct store_text t, uint64_t *out)
 
 int store_load_reply(const struct redisReply *v, struct store_proc *out)
 {
-    if (reply_count(v) != 7)
+    if (reply_count(v) != 6)
         return -EIO;
     *out = (struct store_proc){.totals = store_field(v, 1), .marks = store_field(v, 2), .started = store_field(v, 3),
                                .exit = store_field(v, 4), .lost = store_field(v, 5).p != NULL};
     out->found = store_field(v, 0).p || out->lost;
-    if (store_number(store_field(v, 0), &out->last) < 0 || store_number(store_field(v, 6), &out->lost_to) < 0)
-        return -EIO;
-    return 0;
+    return store_number(store_field(v, 0), &out->last);
 }
 
 static void store_entry_id(struct redis_cmd *c, uint64_t cursor)
@@ -288,16 +303,34 @@ int store_pids(struct redis *r, const char *sandbox, int64_t since_ms, unsigned 
     return redis_send(r, &c, slot, done, arg);
 }
 
-int store_purge(struct redis *r, const char *sandbox)
+/* The two prefixes that a script puts before each pid of the index. */
+static void store_prefixes(struct redis_cmd *c, const char *sandbox)
 {
-    char prefix[2][64];
+    char prefix[64];
+
+    redis_cmd_arg(c, prefix, (size_t) snprintf(prefix, sizeof(prefix), "frames:{%s}:", sandbox));
+    redis_cmd_arg(c, prefix, (size_t) snprintf(prefix, sizeof(prefix), "proc:{%s}:", sandbox));
+}
+
+int store_lose_all(struct redis *r, const char *sandbox, uint64_t frames_ttl_ms, uint64_t proc_ttl_ms)
+{
     struct redis_cmd c;
 
-    snprintf(prefix[0], sizeof(prefix[0]), "frames:{%s}:", sandbox);
-    snprintf(prefix[1], sizeof(prefix[1]), "proc:{%s}:", sandbox);
+    redis_cmd_script(&c, r, SCRIPT_LOSE_ALL, 1, 5);
+    store_key(&c, "procs", sandbox, NULL);
+    store_prefixes(&c, sandbox);
+    redis_cmd_u64(&c, frames_ttl_ms);
+    redis_cmd_u64(&c, proc_ttl_ms);
+    redis_cmd_u64(&c, (uint64_t) clock_real_ms());
+    return redis_send(r, &c, NULL, NULL, NULL);
+}
+
+int store_purge(struct redis *r, const char *sandbox)
+{
+    struct redis_cmd c;
+
     redis_cmd_script(&c, r, SCRIPT_PURGE, 1, 2);
     store_key(&c, "procs", sandbox, NULL);
-    redis_cmd_str(&c, prefix[0]);
-    redis_cmd_str(&c, prefix[1]);
+    store_prefixes(&c, sandbox);
     return redis_send(r, &c, NULL, NULL, NULL);
 }

@@ -48,7 +48,6 @@ struct store_text {
 struct store_proc {
     bool found;
     uint64_t last;
-    uint64_t lost_to; /* frames up to this one may be missing; 0 = none */
     bool lost;
     struct store_text totals, marks, started, exit;
 };
@@ -77,5 +76,7 @@ int store_drop_output(struct redis *r, const char *sandbox, const char *pid, con
 /* Array of pids. since_ms 0: the running ones; else those too that finished at or after it. */
 int store_pids(struct redis *r, const char *sandbox, int64_t since_ms, unsigned count, struct op **slot, redis_done_fn *done,
                void *arg) must_check;
+/* Every process whose exit is not stored has ended unseen. */
+int store_lose_all(struct redis *r, const char *sandbox, uint64_t frames_ttl_ms, uint64_t proc_ttl_ms) must_check;
 /* Everything of the sandbox is dropped. */
 int store_purge(struct redis *r, const char *sandbox) must_check;

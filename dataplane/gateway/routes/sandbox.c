@@ -79,6 +79,16 @@ void sandbox_flow_end(struct sandbox_flow *f)
     sandbox_unref(sb);
 }
 
+void sandbox_cut_flows(struct sandbox *sb)
+{
+    while (!list_empty(&sb->flows)) {
+        struct sandbox_flow *f = LIST_ENTRY(sb->flows.next, struct sandbox_flow, node);
+
+        f->cut(f);
+        assert(sb->flows.next != &f->node);
+    }
+}
+
 /* ---- routes ---- */
 
 static bool sandbox_id_ok(const char *s)
@@ -160,12 +170,7 @@ static void sandbox_end(struct sandbox_table *t, struct sandbox *sb, const char 
     map_del(t->by_id, sb->id);
     if (map_get(t->by_rt, sb->rt) == sb)
         map_del(t->by_rt, sb->rt);
-    while (!list_empty(&sb->flows)) {
-        struct sandbox_flow *f = LIST_ENTRY(sb->flows.next, struct sandbox_flow, node);
-
-        f->cut(f);
-        assert(LIST_ENTRY(sb->flows.next, struct sandbox_flow, node) != f);
-    }
+    sandbox_cut_flows(sb);
     t->ops.on_gone(t->arg, sb, reason);
     sandbox_unref(sb);
 }

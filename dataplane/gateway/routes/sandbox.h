@@ -65,3 +65,4 @@ struct sandbox_flow {
 };
 void sandbox_flow_begin(struct sandbox_flow *f, struct sandbox *sb, void (*cut)(struct sandbox_flow *f));
 void sandbox_flow_end(struct sandbox_flow *f); /* idempotent */
+void sandbox_cut_flows(struct sandbox *sb);

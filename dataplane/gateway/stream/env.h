@@ -29,6 +29,7 @@ struct stream_env {
     struct stream_limits limits;
     unsigned worker, workers; /* which sandboxes this worker links by itself */
     struct list all;          /* struct streams */
+    struct list sessions;     /* struct session */
     size_t pending_bytes;
     bool draining;
 };

@@ -14,7 +14,8 @@ enum { FRAME_OVERHEAD = 64 };
 struct frame {
     struct list node;
     uint64_t cursor;
-    enum link_kind kind; /* 0: frames up to cursor are lost */
+    uint64_t from;       /* as cursor; of a gap: the first lost cursor */
+    enum link_kind kind; /* 0: a gap, frames from..cursor are lost */
     size_t len;
     uint8_t data[];
 };
@@ -23,7 +24,7 @@ static inline struct frame *frame_new(uint64_t cursor, enum link_kind kind, cons
 {
     struct frame *f = (struct frame *) xmalloc(sizeof(*f) + len);
 
-    f->cursor = cursor;
+    f->cursor = f->from = cursor;
     f->kind = kind;
     f->len = len;
     if (len)

@@ -73,6 +73,7 @@ void output_init(struct output *o, const struct output_query *q)
     list_init(&o->tail);
     output_limits(o, q);
     o->head_full = o->head_max == 0;
+    o->expected = cursor_replay_from(q->since);
 }
 
 static void output_list_free(struct list *l)
@@ -176,6 +177,8 @@ bool output_feed(struct output *o, uint64_t cursor, enum link_kind k, const void
 
     if (cursor <= o->query.since)
         return true;
+    o->missing |= cursor > o->expected;
+    o->expected = cursor + 2;
     if (k == LINK_STARTED || k == LINK_EXIT) {
         o->last_cursor = cursor;
         return true;
@@ -194,9 +197,10 @@ bool output_feed(struct output *o, uint64_t cursor, enum link_kind k, const void
     return true;
 }
 
-void output_skip(struct output *o, uint64_t bytes)
+void output_skip(struct output *o, uint64_t bytes, uint64_t next)
 {
     o->fed_bytes += bytes;
+    o->expected = next;
 }
 
 /* One event again where head and tail met inside it and nothing lies between. */
@@ -246,7 +250,7 @@ static uint64_t output_omitted(const struct output *o, const struct retain *r, b
 
 void output_write(struct output *o, const char *pid, const struct meta *m, const struct retain *r, struct json_writer *w)
 {
-    bool trimmed = cursor_replay_from(o->query.since) < r->first;
+    bool trimmed = o->missing || cursor_replay_from(o->query.since) < r->first;
     uint64_t omitted = output_omitted(o, r, trimmed);
     bool more = o->query.mode == OUTPUT_FORWARD && o->head_full;
 

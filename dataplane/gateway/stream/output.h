@@ -32,7 +32,9 @@ struct output {
     struct list head, tail;      /* events, owned */
     uint64_t head_bytes, tail_bytes, fed_bytes;
     uint64_t last_cursor;        /* last one that was looked at; 0 = none */
+    uint64_t expected;           /* the next cursor if none is missing */
     bool head_full;
+    bool missing;                /* frames behind `since` are not kept any more */
 };
 
 /* "forward" | "tail" | "head_tail" */
@@ -41,7 +43,7 @@ void output_init(struct output *o, const struct output_query *q);
 void output_deinit(struct output *o);
 /* Output and other frames in order. Returns false when no further frame can change the selection. */
 bool output_feed(struct output *o, uint64_t cursor, enum link_kind k, const void *p, size_t len);
-/* Bytes in front of what is fed that the mode does not want (retain_tail_from). */
-void output_skip(struct output *o, uint64_t bytes);
+/* Bytes in front of what is fed that the mode does not want (retain_tail_from); the first frame that is fed is `next`. */
+void output_skip(struct output *o, uint64_t bytes, uint64_t next);
 /* The whole answer. r: as of the moment of the read. */
 void output_write(struct output *o, const char *pid, const struct meta *m, const struct retain *r, struct json_writer *w);
