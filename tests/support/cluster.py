@@ -174,6 +174,8 @@ class Cluster:
         admin = Admin(self.inst)
         if "control" in self.daemons:
             admin.migrate()
+            if "vmhost" in self.daemons:
+                admin.ensure_template()
             admin.ensure_host_token()
         for name in self.daemons:
             self.supervisor.call(cmd="start", name=name)

@@ -26,6 +26,7 @@ def gateway(inst):
     return {
         "public_listen": ports.listen(inst.port("gateway")),
         "admin_listen": f"127.0.0.1:{inst.port('gateway_admin')}",
+        "domain": inst.domain,
         "redis_addr": f"127.0.0.1:{inst.port('redis')}",
         "redis_password_file": inst.secret("gateway", "redis_password"),
         "session_keys_dir": inst.path("pki", "session"),

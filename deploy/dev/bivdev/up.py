@@ -80,7 +80,8 @@ class Up:
             raise UpError(f"{broken['name']} does not come up (last exit {broken.get('last_exit')}):\n{tail(broken.get('log'))}")
 
     def ensure_host(self):
-        """The host's token must be known to control before vmhost first reports."""
+        """The template and the host's token must be known to control before vmhost first reports."""
+        self.admin.ensure_template()
         self.admin.ensure_host_token()
 
     def ensure_key(self):
