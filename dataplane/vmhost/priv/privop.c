@@ -123,13 +123,13 @@ static int privop_check_size(uint32_t cpu_count, uint32_t memory_mb, struct err 
 
 /* Which of its strings a mode needs; the others must be empty, so that nothing unexpected is opened. */
 static const struct privop_mode {
-    bool snap, rootfs, boot;
+    bool snap, kernel, cmdline; /* snap: and the root disk it stands on; kernel: and the initramfs */
     unsigned fds;
 } privop_modes[PRIV_MODE_COUNT] = {
-    [PRIV_MODE_PROBE] = {.boot = true, .fds = 3},                                 /* qmp, stderr, console */
-    [PRIV_MODE_TEMPLATE] = {.snap = true, .rootfs = true, .boot = true, .fds = 3}, /* qmp, stderr, console */
-    [PRIV_MODE_RESTORE] = {.snap = true, .rootfs = true, .fds = 3},               /* qmp, stderr, disk */
-    [PRIV_MODE_COLD] = {.snap = true, .rootfs = true, .boot = true, .fds = 4},    /* qmp, stderr, disk, console */
+    [PRIV_MODE_PROBE] = {.cmdline = true, .fds = 4},                                  /* qmp, stderr, console, kernel */
+    [PRIV_MODE_TEMPLATE] = {.snap = true, .kernel = true, .cmdline = true, .fds = 3}, /* qmp, stderr, console */
+    [PRIV_MODE_RESTORE] = {.snap = true, .fds = 3},                                   /* qmp, stderr, disk */
+    [PRIV_MODE_COLD] = {.snap = true, .kernel = true, .cmdline = true, .fds = 4},     /* qmp, stderr, disk, console */
 };
 
 static int privop_check_hash(const char *name, const char *s, bool wanted, struct err *e)
@@ -142,7 +142,6 @@ static int privop_check_hash(const char *name, const char *s, bool wanted, struc
 static int privop_check_start(const struct priv_qemu_start *m, size_t nfds, struct err *e)
 {
     const struct privop_mode *mode;
-    bool probe = m->mode == PRIV_MODE_PROBE;
 
     if (m->mode >= PRIV_MODE_COUNT)
         return err_set(e, -EINVAL, "mode %u", m->mode);
@@ -155,11 +154,10 @@ static int privop_check_start(const struct priv_qemu_start *m, size_t nfds, stru
         return err_set(e, -EINVAL, "CPU model 'max' under KVM");
     if (!privop_name_valid(m->name, sizeof(m->name)))
         return err_set(e, -EINVAL, "name");
-    if (privop_check_hash("snap", m->snap, mode->snap, e) < 0 || privop_check_hash("rootfs", m->rootfs, mode->rootfs, e) < 0 ||
-        privop_check_hash("kernel", m->kernel, mode->boot, e) < 0 ||
-        privop_check_hash("initrd", m->initrd, mode->boot && !probe, e) < 0)
+    if (privop_check_hash("snap", m->snap, mode->snap, e) < 0 || privop_check_hash("rootfs", m->rootfs, mode->snap, e) < 0 ||
+        privop_check_hash("kernel", m->kernel, mode->kernel, e) < 0 || privop_check_hash("initrd", m->initrd, mode->kernel, e) < 0)
         return -EINVAL;
-    if (!privop_cmdline_valid(m->cmdline, sizeof(m->cmdline)) || (!mode->boot && m->cmdline[0]))
+    if (!privop_cmdline_valid(m->cmdline, sizeof(m->cmdline)) || (!mode->cmdline && m->cmdline[0]))
         return err_set(e, -EINVAL, "cmdline");
     return privop_check_size(m->cpu_count, m->memory_mb, e);
 }

@@ -32,7 +32,7 @@ enum priv_op {
     PRIV_SLOT_MAKE,    /* netns, tap, nft rules, cgroup -> ready */
     PRIV_SLOT_DESTROY, /* kills what is left; -EAGAIN: something is still dying, ask again */
     PRIV_SLOT_SOCKET,  /* -> fd: TCP socket made in the slot's network namespace */
-    PRIV_QEMU_START,   /* fds: qmp listener, stderr pipe, [disk], [console] -> pid, start time; fd: pidfd */
+    PRIV_QEMU_START,   /* fds: qmp listener, stderr pipe, [disk], [console], [kernel] -> pid, start time; fd: pidfd */
     PRIV_QEMU_ADOPT,   /* -> fd: pidfd; -ESRCH: not that process any more */
     PRIV_QEMU_KILL,
     PRIV_QEMU_MEMORY,  /* -> fds: pagemap, mem, read-only */

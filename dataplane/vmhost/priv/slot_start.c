@@ -59,6 +59,8 @@ static int start_check_given(const struct slots *s, const struct priv_qemu_start
         r = start_check_disk(s, fds[GIVEN_REST], e);
     if (r == 0 && m->mode != PRIV_MODE_RESTORE)
         r = start_check_fd(fds[disk ? GIVEN_REST + 1 : GIVEN_REST], S_IFSOCK, "the console socket", e);
+    if (r == 0 && m->mode == PRIV_MODE_PROBE)
+        r = start_check_fd(fds[GIVEN_REST + 1], S_IFREG, "the kernel", e);
     return r;
 }
 
@@ -105,8 +107,6 @@ static int start_open_boot(const struct slots *s, const struct priv_qemu_start *
         return err_set(e, r, "kernel command line");
     r = start_memfd(f, QEMU_FD_CONFIG, buf_data(&text), text.len, e);
     mem_wipe(buf_data(&text), text.len); /* it bears the template's token */
-    if (r == 0)
-        r = start_open(s, f, QEMU_FD_KERNEL, PRIV_BLOB, m->kernel, PRIV_FILE_BLOB, false, O_RDONLY, e);
     if (r < 0)
         return r;
     if (m->mode == PRIV_MODE_PROBE) {
@@ -115,7 +115,8 @@ static int start_open_boot(const struct slots *s, const struct priv_qemu_start *
         r = probe_guest_build(&initrd);
         return r < 0 ? r : start_memfd(f, QEMU_FD_INITRD, buf_data(&initrd), initrd.len, e);
     }
-    return start_open(s, f, QEMU_FD_INITRD, PRIV_BLOB, m->initrd, PRIV_FILE_BLOB, false, O_RDONLY, e);
+    r = start_open(s, f, QEMU_FD_KERNEL, PRIV_BLOB, m->kernel, PRIV_FILE_BLOB, false, O_RDONLY, e);
+    return r < 0 ? r : start_open(s, f, QEMU_FD_INITRD, PRIV_BLOB, m->initrd, PRIV_FILE_BLOB, false, O_RDONLY, e);
 }
 
 static int start_open_snapshot(const struct slots *s, const struct priv_qemu_start *m, struct start_files *f, struct err *e)
@@ -146,7 +147,9 @@ static int start_open_files(struct slots *s, const struct priv_qemu_start *m, co
         f->fds[QEMU_FD_DISK] = given[GIVEN_REST];
     if (boot)
         f->fds[QEMU_FD_CONSOLE] = given[disk ? GIVEN_REST + 1 : GIVEN_REST];
-    if (m->mode != PRIV_MODE_PROBE) {
+    if (m->mode == PRIV_MODE_PROBE) {
+        f->fds[QEMU_FD_KERNEL] = given[GIVEN_REST + 1];
+    } else {
         f->fds[QEMU_FD_TAP] = s->slot[m->slot].tap;
         r = start_open_snapshot(s, m, f, e);
     }
