@@ -27,7 +27,7 @@ static const struct config_key gateway_keys[] = {
     KEY(retention_bytes, CONFIG_INT, "8388608", 65536, 1073741824, "Output that is kept of one process"),
     KEY(retention_after_exit_s, CONFIG_INT, "3600", 1, 2592000, "How long output is kept after the exit"),
     KEY(tombstone_s, CONFIG_INT, "86400", 1, 31536000, "How long a process' id and exit are kept after the exit"),
-    KEY(sandbox_retention_bytes, CONFIG_INT, "268435456", 1048576, 1099511627776,
+    KEY(sandbox_retention_bytes, CONFIG_INT, "67108864", 1048576, 1099511627776,
         "Output that is kept of all finished processes of one sandbox; running ones share as much again"),
     KEY(conns_max, CONFIG_INT, "10000", 1, 1000000, "Client connections of one worker"),
     KEY(conns_per_peer_max, CONFIG_INT, "0", 0, 1000000, "Client connections from one address; 0: no limit"),
