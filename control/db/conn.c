@@ -153,7 +153,7 @@ static PGconn *dbconn_start(const struct db_conf *conf)
         {"dbname", conf->name},
         {"user", conf->user},
         {"password", conf->password ? (const char *) conf->password->bytes : NULL},
-        {"passfile", "/dev/null"},
+        {"passfile", "/nonexistent"},
         {"sslmode", unix_socket ? "disable" : conf->sslmode},
         {"sslrootcert", conf->sslrootcert},
         {"gssencmode", "disable"},
