@@ -123,7 +123,7 @@ static int quota_number(const char *name, const char *text, int64_t *out, struct
 
 static int quota_set(struct admin *x, struct err *e)
 {
-    int64_t sandboxes, vcpus, memory;
+    int64_t sandboxes = -1, vcpus = -1, memory = -1;
     struct db_tx *tx, *done;
     int r = quota_number("sandboxes", x->opt.sandboxes, &sandboxes, e);
 
