@@ -60,7 +60,7 @@ void http_reply_header(struct http_req *r, const char *name, const char *value)
 
 static char *put(char *at, const char *s)
 {
-    return stpcpy(at, s);
+    return mempcpy(at, s, strlen(s)); /* reply_head() has made the room */
 }
 
 static char *put_u64(char *at, uint64_t v)

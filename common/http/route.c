@@ -6,6 +6,7 @@
 #include "common/http/route.h"
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/arena.h"
@@ -18,12 +19,16 @@
 
 enum { SEGMENTS_MAX = 32, BODY_MAX_DEFAULT = 1 * MIB };
 
+struct row_ref {
+    const struct route *row; /* borrowed */
+};
+
 struct route_node {
-    char *text;                  /* owned; literal segment, NULL for a parameter */
-    struct route_node **literals; /* owned */
-    size_t literal_count;
+    char *text;                      /* owned; literal segment, NULL for a parameter */
+    struct route_node *literals;     /* owned; a list by `next` */
+    struct route_node *next;
     struct route_node *param, *rest; /* owned */
-    const struct route **rows;   /* owned array of borrowed rows that end here */
+    struct row_ref *rows;            /* owned; those that end here */
     size_t row_count;
 };
 
@@ -31,7 +36,7 @@ struct router {
     void *app;
     route_authorize_fn *authorize;
     struct route_node root;
-    const struct route **rows; /* in the order they were added */
+    struct row_ref *rows; /* owned; in the order they were added */
     size_t row_count;
 };
 
@@ -48,25 +53,31 @@ int router_new(struct router **out, void *app, route_authorize_fn *authorize, st
 
 /* ---- building the tree ---- */
 
-static void rows_append(const struct route ***rows, size_t *count, const struct route *row)
+static void rows_append(struct row_ref **rows, size_t *count, const struct route *row)
 {
-    *rows = xrealloc(*rows, (*count + 1) * sizeof(**rows));
-    (*rows)[(*count)++] = row;
+    *rows = xrealloc(*rows, (*count + 1) * sizeof(struct row_ref));
+    (*rows)[(*count)++].row = row;
 }
 
-static struct route_node *node_literal(struct route_node *n, const char *s, size_t len, bool create)
+static struct route_node *node_literal(const struct route_node *n, const char *s, size_t len)
 {
-    for (size_t i = 0; i < n->literal_count; i++) {
-        if (strlen(n->literals[i]->text) == len && memcmp(n->literals[i]->text, s, len) == 0)
-            return n->literals[i];
-    }
-    if (!create)
-        return NULL;
-    struct route_node *child = xnew(struct route_node);
+    struct route_node *child = n->literals;
 
+    while (child && (strlen(child->text) != len || memcmp(child->text, s, len) != 0))
+        child = child->next;
+    return child;
+}
+
+static struct route_node *node_literal_add(struct route_node *n, const char *s, size_t len)
+{
+    struct route_node *child = node_literal(n, s, len);
+
+    if (child)
+        return child;
+    child = xnew(struct route_node);
     child->text = xstrndup(s, len);
-    n->literals = xrealloc(n->literals, (n->literal_count + 1) * sizeof(struct route_node *));
-    n->literals[n->literal_count++] = child;
+    child->next = n->literals;
+    n->literals = child;
     return child;
 }
 
@@ -76,7 +87,7 @@ static struct route_node *node_step(struct route_node *n, const char *s, size_t 
     struct route_node **slot = &n->param;
 
     if (!memchr(s, '{', len) && !memchr(s, '}', len))
-        return node_literal(n, s, len, true);
+        return node_literal_add(n, s, len);
     if (len < 3 || s[0] != '{' || s[len - 1] != '}' || ++*params > ROUTE_PARAMS_MAX)
         return NULL;
     if (s[len - 2] == '*') {
@@ -109,8 +120,8 @@ static int router_add_row(struct router *r, const struct route *row, struct err 
     if (!n)
         return err_set(e, -EINVAL, "route '%s': a malformed segment or too many parameters", row->pattern);
     for (size_t i = 0; i < n->row_count; i++) {
-        if (n->rows[i]->method & row->method)
-            return err_set(e, -EEXIST, "route '%s' (%s): the method is taken by '%s'", row->pattern, row->name, n->rows[i]->name);
+        if (n->rows[i].row->method & row->method)
+            return err_set(e, -EEXIST, "route '%s' (%s): the method is taken by '%s'", row->pattern, row->name, n->rows[i].row->name);
     }
     rows_append(&n->rows, &n->row_count, row);
     rows_append(&r->rows, &r->row_count, row);
@@ -131,7 +142,7 @@ int router_add(struct router *r, const struct route *rows, struct err *e)
 void router_each(const struct router *r, void (*fn)(void *arg, const struct route *row), void *arg)
 {
     for (size_t i = 0; i < r->row_count; i++)
-        fn(arg, r->rows[i]);
+        fn(arg, r->rows[i].row);
 }
 
 static void node_deinit(struct route_node *n);
@@ -145,11 +156,12 @@ static void node_free(struct route_node *n)
 
 static void node_deinit(struct route_node *n)
 {
-    for (size_t i = 0; i < n->literal_count; i++)
-        node_free(n->literals[i]);
+    for (struct route_node *child = n->literals, *next; child; child = next) {
+        next = child->next;
+        node_free(child);
+    }
     node_free(n->param);
     node_free(n->rest);
-    free(n->literals);
     free(n->rows);
     free(n->text);
 }
@@ -204,9 +216,9 @@ static int match_split(struct match *m, const char *path, struct arena *a)
 static bool match_rows(struct match *m, const struct route_node *n)
 {
     for (size_t i = 0; i < n->row_count; i++) {
-        m->allowed |= n->rows[i]->method;
-        if (n->rows[i]->method & m->method) {
-            m->row = n->rows[i];
+        m->allowed |= n->rows[i].row->method;
+        if (n->rows[i].row->method & m->method) {
+            m->row = n->rows[i].row;
             return true;
         }
     }
@@ -216,13 +228,13 @@ static bool match_rows(struct match *m, const struct route_node *n)
 static bool match_node(struct match *m, const struct route_node *n, size_t i, unsigned params)
 {
     const struct segment *s = &m->segments[i];
-    struct route_node *literal;
+    const struct route_node *literal;
 
     if (i == m->count)
         return match_rows(m, n);
     if (i >= SEGMENTS_MAX)
         return false;
-    literal = node_literal((struct route_node *) n, s->text, s->len, false);
+    literal = node_literal(n, s->text, s->len);
     if (literal && match_node(m, literal, i + 1, params))
         return true;
     if (n->param && s->len) {
@@ -248,14 +260,13 @@ static void reply_method_not_allowed(struct http_req *req, unsigned allowed)
         {HTTP_PATCH, "PATCH"}, {HTTP_OPTIONS, "OPTIONS"},
     };
     char text[64] = "";
+    size_t len = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (!(allowed & names[i].method))
-            continue;
-        if (*text)
-            strcat(text, ", ");
-        strcat(text, names[i].name);
+        if (allowed & names[i].method)
+            len += (size_t) snprintf(text + len, sizeof(text) - len, "%s%s", len ? ", " : "", names[i].name);
     }
+    assert(len < sizeof(text));
     http_reply_header(req, "Allow", text);
     http_reply_error(req, 405, "method_not_allowed", "this path does not know the method");
 }

@@ -118,28 +118,48 @@ static void peer_text(const struct sockaddr *sa, char out[PEER_TEXT_SIZE])
     snprintf(out, PEER_TEXT_SIZE, "%.*s", PEER_TEXT_SIZE - 1, s);
 }
 
-static uintptr_t peer_count(const struct http_server *s, const char *peer)
+struct peer_count {
+    unsigned count;
+};
+
+static unsigned peer_conns(const struct http_server *s, const char *peer)
 {
-    return s->peers ? (uintptr_t) map_get(s->peers, peer) : 0;
+    const struct peer_count *p = s->peers ? map_get(s->peers, peer) : NULL;
+
+    return p ? p->count : 0;
 }
 
-static void peer_change(struct http_server *s, const char *peer, int by)
+static void peer_add(struct http_server *s, const char *peer)
 {
-    uintptr_t count = peer_count(s, peer);
+    struct peer_count *p;
 
     if (!s->peers)
         return;
-    count = by > 0 ? count + 1 : count - 1;
-    if (count)
-        map_put(s->peers, peer, (void *) count);
-    else
-        map_del(s->peers, peer);
+    p = map_get(s->peers, peer);
+    if (!p) {
+        p = xnew(struct peer_count);
+        map_put(s->peers, peer, p);
+    }
+    p->count++;
+}
+
+static void peer_remove(struct http_server *s, const char *peer)
+{
+    struct peer_count *p;
+
+    if (!s->peers)
+        return;
+    p = map_get(s->peers, peer);
+    if (--p->count)
+        return;
+    map_del(s->peers, peer);
+    free(p);
 }
 
 /* Room for one more: at the cap, the connection that has been idle longest is closed for the new one. */
 static bool server_has_room(struct http_server *s, const char *peer)
 {
-    if (s->limits.conns_per_peer_max && peer_count(s, peer) >= s->limits.conns_per_peer_max)
+    if (s->limits.conns_per_peer_max && peer_conns(s, peer) >= s->limits.conns_per_peer_max)
         return false;
     if (s->conn_count >= s->limits.conns_max && !list_empty(&s->idle))
         conn_close_idle(LIST_ENTRY(s->idle.next, struct http_conn, idle_node));
@@ -173,7 +193,7 @@ static void server_take(struct http_server *s, int fd, const struct sockaddr *sa
     list_append(&s->conns, &c->node);
     s->conn_count++;
     metric_add(&connections, 1);
-    peer_change(s, peer, 1);
+    peer_add(s, peer);
 }
 
 static void server_on_accept(void *arg, int fd, const struct sockaddr *peer, socklen_t peer_len)
@@ -199,7 +219,7 @@ void server_conn_closed(struct http_server *s, struct http_conn *c)
 {
     list_del(&c->node);
     list_del(&c->idle_node);
-    peer_change(s, c->peer, -1);
+    peer_remove(s, c->peer);
     s->conn_count--;
     metric_add(&connections, -1);
 }
@@ -208,7 +228,7 @@ void server_upgraded(struct http_server *s, struct http_conn *c)
 {
     list_del(&c->node);
     list_del(&c->idle_node);
-    peer_change(s, c->peer, -1);
+    peer_remove(s, c->peer);
     s->upgraded++;
 }
 

@@ -66,11 +66,14 @@ static void sha1_short(const void *p, size_t len, uint8_t out[20])
 
 void ws_accept_text(const char *key, char out[WS_ACCEPT_LEN + 1])
 {
-    char text[64 + 40];
+    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    char text[64 + sizeof(guid)];
     uint8_t digest[20];
+    size_t len = strnlen(key, 64);
 
-    strcpy(stpncpy(text, key, 63), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    sha1_short(text, strlen(text), digest);
+    memcpy(text, key, len);
+    memcpy(text + len, guid, sizeof(guid));
+    sha1_short(text, len + sizeof(guid) - 1, digest);
     base64_encode(digest, sizeof(digest), out);
 }
 
