@@ -20,7 +20,7 @@ typedef void http_connected_fn(void *arg, int r, int fd /* taken when r == 0 */)
 typedef int http_connect_fn(void *ctx, struct op **slot, http_connected_fn *done, void *arg);
 
 struct http_pool_conf {
-    struct http_limits limits;
+    struct http_limits limits; /* body_idle_ms 0 = none here: an answer may be quiet for hours */
     http_connect_fn *connect; /* NULL: to `addr` */
     void *connect_ctx;
     const struct net_addr *addr; /* copied */
@@ -57,13 +57,19 @@ int http_call(struct http_pool *p, const struct http_call *c, struct op **slot, 
 /* ---- streamed exchange: what the relay stands on ---- */
 struct http_exchange;
 struct http_exchange_ops {
-    void (*on_ready)(void *arg);                                        /* connected, head sent: the body may flow */
+    void (*on_ready)(void *arg);                                        /* connected, head sent: the body may flow; may be NULL, and so on_drain */
     void (*on_head)(void *arg, const struct http_head *h);              /* final head; 1xx but 101 are skipped */
     void (*on_data)(void *arg, const void *p, size_t len);
     void (*on_end)(void *arg);                                          /* complete */
     void (*on_fail)(void *arg, int r);                                  /* -errno; the last call */
     void (*on_drain)(void *arg);                                        /* request queue is low again */
 };
+/*
+ * GET, HEAD and OPTIONS without a body are sent once more when a kept-alive connection turns out to be closed before a byte of the answer;
+ * others never, and they are not put on a connection that the peer has closed already. Data is borrowed during the callback, a head as long
+ * as the exchange. After on_end and on_fail only http_exchange_free() is of use; it is allowed in any callback. head_deadline_ms runs from
+ * the last byte that was sent; 0 = none. In line and while connecting it counts too (connecting: 10 s at most).
+ */
 /* body: Content-Length, HTTP_BODY_NONE or HTTP_BODY_CHUNKED. headers are sent as given plus Host, Content-Length/Transfer-Encoding. */
 int http_exchange_begin(struct http_exchange **out, struct http_pool *p, const char *method, const char *target,
                         const struct http_headers *headers, int64_t body, uint32_t head_deadline_ms,

@@ -89,7 +89,7 @@ struct http_exchange {
     uint32_t head_ms;
     unsigned interim;
     bool head_request, upgrade_asked;
-    bool request_ended, paused, drain_due, ready_due, retry;
+    bool request_ended, paused, drain_due, ready_due, ready_told, retry;
 };
 
 /* ---- pool.c ---- */

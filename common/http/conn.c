@@ -6,8 +6,6 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -382,16 +380,9 @@ static void conn_probe(struct http_conn *c, uint64_t now)
 /* For clients that vanish without a word, and for half-closed ones whose answer has begun. */
 static void conn_keepalive(struct http_conn *c)
 {
-    int fd = stream_fd(c->stream), on = 1, idle = 30, interval = 10, count = 6;
-
-    if (c->keepalive_on)
-        return;
+    if (!c->keepalive_on)
+        http_keepalive(stream_fd(c->stream), 30);
     c->keepalive_on = true;
-    /* Fails on unix sockets, which do not need it. */
-    (void) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 }
 
 static bool conn_reads(const struct http_conn *c)

@@ -2,9 +2,12 @@
 /* http - see http.h; also the limits, the shared read buffer and the date that the engine's files use. */
 #include "common/http/http_internal.h"
 #include <assert.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <time.h>
 #include "common/base/clock.h"
 #include "common/base/mem.h"
@@ -151,6 +154,18 @@ void http_scratch_give(void)
 {
     assert(scratch_taken);
     scratch_taken = false;
+}
+
+/* ---- sockets ---- */
+
+void http_keepalive(int fd, int idle_s)
+{
+    int on = 1, interval = 10, count = 6;
+
+    (void) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 }
 
 /* ---- date ---- */

@@ -32,6 +32,9 @@ enum { HTTP_SCRATCH_BYTES = 64 * 1024 };
 uint8_t *http_scratch_take(void);
 void http_scratch_give(void);
 
+/* TCP keep-alive probes: a peer that vanished without a word ends the connection after idle_s + 60 s. Nothing on unix sockets. */
+void http_keepalive(int fd, int idle_s);
+
 /* "Sun, 06 Nov 1994 08:49:37 GMT", made once a second. */
 enum { HTTP_DATE_LEN = 29 };
 const char *http_date(void);

@@ -2,6 +2,8 @@
 /* link - one client connection: connects, sends, reads, watches deadlines. What the bytes mean is exchange.c's. */
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -97,6 +99,8 @@ static void link_on_connected(void *arg, int r, int fd)
         k->failed = r;
     } else {
         k->state = LINK_STATE_OPENING;
+        /* Descriptors may come from anywhere; fails on unix sockets, which do not wait. */
+        (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         if (p->tls)
             k->stream = stream_new_tls_client(k->loop, fd, p->tls, p->tls_name, link_on_stream, k);
         else
@@ -184,8 +188,10 @@ static void link_start_exchange(struct http_link *k)
     link_putv(k, &iov, 1);
     if (!x->retry)
         buf_deinit(&x->request);
-    if (x->ops->on_ready)
+    if (x->ops->on_ready && !x->ready_told) {
+        x->ready_told = true;
         x->ops->on_ready(x->arg);
+    }
 }
 
 static void link_flush(struct http_link *k)

@@ -64,10 +64,13 @@ typedef void http_gone_fn(void *arg, struct http_req *r);
 void http_req_on_gone(struct http_req *r, http_gone_fn *fn, void *arg);
 
 /* ---- its body: one of these, once; unread bodies are drained up to 64 KiB, else the connection closes after the answer ---- */
-/* Whole body. Over the limit the engine answers 413 itself and fn is not called (gone is). */
+/* Whole body; p lives as long as the request. Over the limit the engine answers 413 itself and fn is not called (gone is). */
 typedef void http_body_fn(void *arg, struct http_req *r, const void *p, size_t len);
 void http_req_body(struct http_req *r, size_t bytes_max, http_body_fn *fn, void *arg);
-/* Streamed. r == 0 in end: complete; < 0: broken (the request is dead afterwards, gone is not called in addition). */
+/*
+ * Streamed; p is borrowed during the callback. While paused neither data nor end come; a client that leaves meanwhile is noticed within
+ * a second. r == 0 in end: complete; < 0: broken (the request is dead afterwards, gone is not called in addition).
+ */
 typedef void http_data_fn(void *arg, struct http_req *r, const void *p, size_t len);
 typedef void http_end_fn(void *arg, struct http_req *r, int result);
 void http_req_stream(struct http_req *r, http_data_fn *data, http_end_fn *end, void *arg);
@@ -85,7 +88,8 @@ void http_reply_error_details(struct http_req *r, int status, const char *code, 
 /* Streamed: begin, data ..., end. length < 0 = chunked (or close-delimited for HTTP/1.0). Data beyond length asserts; less aborts. */
 void http_reply_begin(struct http_req *r, int status, const char *content_type, int64_t length);
 size_t http_reply_data(struct http_req *r, const void *p, size_t len); /* copies what the socket does not take now; returns bytes queued */
-void http_reply_on_drain(struct http_req *r, void (*fn)(void *arg, struct http_req *r), void *arg); /* queue fell below a quarter of queue_bytes */
+/* Called when the queue has fallen to a quarter of queue_bytes or less, after an http_reply_data() that returned more than that. */
+void http_reply_on_drain(struct http_req *r, void (*fn)(void *arg, struct http_req *r), void *arg);
 size_t http_reply_queued(const struct http_req *r);
 void http_reply_end(struct http_req *r);
 void http_reply_abort(struct http_req *r); /* the client sees a cut, never a short answer that looks whole */
@@ -94,7 +98,9 @@ bool http_reply_begun(const struct http_req *r);
 /* ---- upgrades ---- */
 /*
  * Sends "101 Switching Protocols" with these headers and gives the connection away: the stream (owned by the caller now) and bytes that
- * were already read (appended to leftover). The request is freed. Counted as a connection of the server until http_upgraded_done().
+ * were already read (appended to leftover). The request is freed, gone is not called. Counted as a connection of the server until
+ * http_upgraded_done(). Never NULL: a client that cannot even take the 101 shows as an end of file. Set the stream's fn before returning to
+ * the loop. The request must have no body (http_head.upgrade says so).
  */
 struct stream *http_req_upgrade(struct http_req *r, const struct http_headers *h, struct buf *leftover, struct http_server **server);
 void http_upgraded_done(struct http_server *s);

@@ -174,6 +174,7 @@ struct tunnel *tunnel_new(struct loop *l, struct stream *a, const struct buf *a_
     for (int i = 0; i < 2; i++) {
         stream_set_fn(t->side[i].stream, tunnel_on_stream, &t->side[i]);
         stream_want(t->side[i].stream, 0);
+        http_keepalive(stream_fd(t->side[i].stream), 60);
         if (!first[i] || !first[i]->len)
             continue;
         t->side[i].received = first[i]->len;
