@@ -113,7 +113,9 @@ static void on_message(struct session *s, const struct link_msg *m)
         on_start(s, m);
         break;
     case LINK_ACK:
-        if (m->cursor > s->proc.acked)
+        /* Late ones of the process before are none of ours. */
+        if (m->pid_len == strlen(s->proc.pid) && memcmp(m->pid, s->proc.pid, m->pid_len) == 0 && m->cursor > s->proc.acked &&
+            m->cursor < s->proc.cursor)
             s->proc.acked = m->cursor;
         break;
     case LINK_PING:
@@ -161,6 +163,13 @@ static void on_input(struct session *s)
     }
 }
 
+static bool may_produce(const struct session *s)
+{
+    const struct process *p = &s->proc;
+
+    return p->runs && s->out.len < OUT_HIGH && (p->cursor - p->acked) / 2 * p->bytes < UNACKED_MAX;
+}
+
 static void produce(struct session *s)
 {
     static uint8_t bytes[LINK_DATA_MAX];
@@ -170,7 +179,7 @@ static void produce(struct session *s)
         memset(bytes, 'x', sizeof(bytes));
         bytes[0] = 'b';
     }
-    while (p->runs && s->out.len < OUT_HIGH && (p->cursor - p->acked) / 2 * p->bytes < UNACKED_MAX) {
+    while (may_produce(s)) {
         if (p->sent == p->count) {
             send_json_frame(s, LINK_EXIT);
             p->runs = false;
@@ -184,7 +193,7 @@ static void produce(struct session *s)
 /* False when the peer has gone. */
 static bool session_turn(struct session *s)
 {
-    struct pollfd p = {.fd = s->fd, .events = (short) (POLLIN | (s->out.len ? POLLOUT : 0))};
+    struct pollfd p = {.fd = s->fd, .events = (short) (POLLIN | (s->out.len || may_produce(s) ? POLLOUT : 0))};
     ssize_t n;
 
     if (poll(&p, 1, -1) < 0)

@@ -95,10 +95,10 @@ class FakeHost:
 
 
 class Rig:
-    """frame_agent=True: bench-frame-agent instead of the real agent."""
+    """frame_agent=True: bench-frame-agent instead of the real agent. conf: keys of the gateway on top of its defaults."""
 
-    def __init__(self, build, frame_agent=False, with_nginx=False):
-        self.build = build
+    def __init__(self, build, frame_agent=False, with_nginx=False, conf=None):
+        self.build, self.conf = build, conf or {}
         self.folder = tempfile.mkdtemp(prefix="biv-bench-", dir="/var/tmp")
         os.chmod(self.folder, 0o755)
         self.children = []
@@ -145,6 +145,8 @@ class Rig:
         os.mkdir(self.path("redis"))
         self.redis = Redis(self.path("redis"), self.path("redis_password"), ports.pick(), UID_REDIS)
         self.redis.ensure()
+        with open(self.redis.conf, "a") as file:
+            file.write("maxmemory 2gb\n")  # what is measured is not how a small Redis fills up
         child = self._spawn("redis", *as_user(UID_REDIS, "/usr/bin/redis-server", self.redis.conf))
         self._wait("redis", child, lambda: self._accepts(self.redis.port))
 
@@ -181,7 +183,7 @@ class Rig:
         password = write(self.path("gateway_redis_password"), self.redis.password + "\n", 0o600, UID_GATEWAY)
         conf = {"public_listen": f"127.0.0.1:{self.port}", "admin_listen": f"127.0.0.1:{self.admin_port}",
                 "redis_addr": f"127.0.0.1:{self.redis.port}", "redis_password_file": password, "session_keys_dir": keys,
-                "gate_socket": self.path("gate", "gate.sock")}
+                "gate_socket": self.path("gate", "gate.sock"), **self.conf}
         write(self.path("gateway.json"), json.dumps(conf))
         self.gateway = self._spawn("gateway", *as_user(UID_GATEWAY, self.program("bivouac-gateway"), "--config", self.path("gateway.json")))
         self._wait("gateway", self.gateway, self._gateway_ready)

@@ -51,7 +51,7 @@ def sockets(bench, section):
                                   json.dumps({"type": "start", "id": "quiet", "cmd": "sleep", "args": ["3600"], "user": "root", "cwd": "/"})], stdout=subprocess.PIPE)
         try:
             wait_open(quiet)
-            argv[6] += "/quiet/connect?since=0"
+            argv[5] += "/quiet/connect?since=0"
             crowd = subprocess.Popen([*argv, "--conns", str(count), "--hold", "30", "--timeout", "120"], stdout=subprocess.PIPE)
             try:
                 bench.progress(f"{count} idle sockets")

@@ -11,8 +11,13 @@ CHECKED = ("Every frame is checked by the load generator (bivouac-load, on libwe
            "each line there once.")
 
 
+KEEP = {"retention_bytes": 512 << 20, "sandbox_retention_bytes": 1 << 30}
+KEPT = ("Rows with a native agent keep 512 MiB a process instead of 8: they print faster than the load generator reads, and a client that falls "
+        "behind the retention is told so and cut.")
+
+
 def measure(bench):
-    section = Section("stream", "Process output", "One process, one client, Redis with an append-only file (everysec). " + CHECKED)
+    section = Section("stream", "Process output", "One process, one client, Redis with an append-only file (everysec). " + CHECKED, KEPT)
     rows = section.table("", "frames", "output", "gateway CPU", "Redis CPU")
     section.attempt("bare frames", frame_rates, bench, section, rows)
     section.attempt("native agent", native_rates, bench, rows)
@@ -53,7 +58,7 @@ def rig_run(rig, series, command, *args, extra=()):
 
 def frame_rates(bench, section, rows):
     """An agent that only sends frames: gateway, Redis and client."""
-    with Rig(bench.build, frame_agent=True) as rig:
+    with Rig(bench.build, frame_agent=True, conf=KEEP) as rig:
         for size, count in ((64, bench.count(300_000, 50_000)), (65536, bench.count(8000, 1500))):
             series = Series()
             for number in range(bench.count(5, 2)):
@@ -67,7 +72,7 @@ def frame_rates(bench, section, rows):
 
 
 def native_rates(bench, rows):
-    with Rig(bench.build) as rig:
+    with Rig(bench.build, conf=KEEP) as rig:
         kinds = ((f"`head -c {bench.count(200, 30)}M /dev/zero`, agent native", ("head", "-c", f"{bench.count(200, 30)}M", "/dev/zero"), ()),
                  ("numbered lines, agent native", ("seq", "0", str(bench.count(3_000_000, 300_000))), ("--check-lines",)))
         for label, command, extra in kinds:
