@@ -80,6 +80,8 @@ int conf_check_service(const struct conf *c, struct err *e)
         return err_set(e, -EINVAL, "tls_cert, tls_key and tls_ca are needed: the host API speaks mutual TLS only");
     if (!str_empty(c->control_addr) && str_empty(c->host_token_file))
         return err_set(e, -EINVAL, "control_addr needs host_token_file");
+    if (!str_empty(c->control_addr) && str_empty(c->gateway_url))
+        return err_set(e, -EINVAL, "control_addr needs gateway_url: control tells it to clients");
     return 0;
 }
 

@@ -237,7 +237,8 @@ static void parent_loop(struct parent *p)
 
 static no_return void parent_child_main(struct parent *p, int sock, int config_fd, enum parent_task task, unsigned count)
 {
-    const struct rlimit core = {0, 0}, files = {CHILD_NOFILE, CHILD_NOFILE};
+    const struct rlimit core = {0, 0};
+    struct rlimit files = {CHILD_NOFILE, CHILD_NOFILE};
     struct err e = ERR_INIT;
     char number[16];
     char *argv[] = {(char *) "bivouac-vmhost", (char *) "child", (char *) (task == PARENT_SERVE ? "serve" : "selftest"), number, NULL};
@@ -249,6 +250,8 @@ static no_return void parent_child_main(struct parent *p, int sock, int config_f
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (high[0] < 0 || high[1] < 0 || dup2(high[0], CHILD_SOCK_FD) < 0 || dup2(high[1], CHILD_CONFIG_FD) < 0)
         _exit(125);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+        files.rlim_cur = files.rlim_max = files.rlim_max < CHILD_NOFILE ? files.rlim_max : CHILD_NOFILE;
     if (setrlimit(RLIMIT_CORE, &core) < 0 || setrlimit(RLIMIT_NOFILE, &files) < 0)
         log_warn(NULL, "limits of the child could not be set", "error", strerror(errno));
     if (syscall(SYS_close_range, CHILD_CONFIG_FD + 1, ~0u, 0) < 0)

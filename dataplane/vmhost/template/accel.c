@@ -29,7 +29,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PROBE_DEADLINE_MS = 20000, PROBE_MEMORY_MB = 512, KERNEL_BYTES_MAX = 256 * MIB, CACHE_MAX = 512 };
+enum { PROBE_DEADLINE_MS = 10000, PROBE_MEMORY_MB = 512, KERNEL_BYTES_MAX = 256 * MIB, CACHE_MAX = 512 };
 #define PROBE_NAME "probe"
 
 struct accel_probe {

@@ -238,6 +238,7 @@ static void templates_take_image(struct templates *ts, const char *name)
     t->stamp = stamp;
     (void) str_copy(t->dir, sizeof(t->dir), dir);
     (void) str_copy(t->slug, sizeof(t->slug), strlen(name) < sizeof(t->slug) ? name : "?");
+    (void) str_copy(t->version, sizeof(t->version), "unknown"); /* until the manifest says */
     if (template_read_manifest(t, path, &e) < 0) {
         template_fail(t, e.text);
         template_replace(ts, t);
