@@ -28,7 +28,7 @@ NGINX = """
 daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/nginx.log warn;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off; client_max_body_size 0; sendfile on; tcp_nodelay on; keepalive_requests 100000000;
+  access_log {dir}/access.log; client_max_body_size 0; sendfile on; tcp_nodelay on; keepalive_requests 100000000;
   client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
   upstream agent {{ server 127.0.0.1:{agent}; keepalive 64; keepalive_requests 100000000; }}
   server {{

@@ -52,8 +52,8 @@ def make_file(path, size):
 def measure(bench):
     section = Section("proxy", "Gateway beside nginx",
                       "Both proxy to the same agent, running natively on this machine, over kept connections; one process each, nginx with "
-                      "`proxy_request_buffering off`. The gateway also checks the session token and routes by Host. They take turns. CPU is user "
-                      "and system time of the proxy alone.")
+                      "`proxy_request_buffering off`. Both log each request; the gateway also checks the session token and routes by Host. They "
+                      "take turns. CPU is user and system time of the proxy alone.")
     with Rig(bench.build, with_nginx=True) as rig:
         make_file(rig.path("workspace", "small"), SMALL)
         make_file(rig.path("workspace", "large"), LARGE)
