@@ -163,7 +163,7 @@ static int sums_memory_init(struct sums_memory *m, int fd, uint64_t size, bool p
 static int sums_fill_head(const struct sums_fds *f, uint8_t *room, struct sums_head *h, struct err *e)
 {
     uint64_t memory, state, disk;
-    uint32_t state_crc, disk_crc;
+    uint32_t state_crc = 0, disk_crc = 0;
 
     if (sums_size(f->memory, "memory", &memory, e) < 0 || sums_size(f->state, "state", &state, e) < 0 ||
         sums_size(f->disk, "disk", &disk, e) < 0)
