@@ -491,7 +491,7 @@ void file_call(struct agent *a, struct http_req *r, enum fop_code op, const char
     buf_init(&c->control, FMSG_CONTROL_MAX);
     if (call_write_request(c, op, args) < 0) {
         call_free(c);
-        http_reply_error(r, 400, "invalid_path", "the path is too long");
+        http_reply_error(r, 422, "invalid_path", "the path is too long");
         return;
     }
     http_req_on_gone(r, call_on_gone, c);

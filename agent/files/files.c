@@ -7,6 +7,7 @@
 #include <string.h>
 #include "agent/agent.h"
 #include "agent/files/call.h"
+#include "agent/invalid.h"
 #include "common/base/str.h"
 #include "common/http/server.h"
 #include "common/json/json.h"
@@ -15,39 +16,44 @@ enum { DEPTH_MAX = 64, MODE_MAX = 07777 };
 
 /* ---- queries ---- */
 
-/* false: 400 has been answered. */
-static bool bad(struct http_req *r, const char *message)
+/* false: an error has been answered. */
+static bool invalid(struct http_req *r, const char *field, const char *rule)
 {
-    http_reply_error(r, 400, "bad_request", message);
+    reply_invalid(r, field, rule);
+    return false;
+}
+
+static bool query_ok(struct http_req *r)
+{
+    if (http_req_query_check(r) == 0)
+        return true;
+    http_reply_error(r, 400, "bad_request", "the query has a malformed escape or a NUL");
     return false;
 }
 
 static bool query_path(struct http_req *r, const char **path)
 {
-    if (http_req_query_check(r) < 0)
-        return bad(r, "the query has a malformed escape or a NUL");
+    if (!query_ok(r))
+        return false;
     *path = http_req_query(r, "path");
-    if (str_empty(*path))
-        return bad(r, "path: is required");
-    return true;
+    return str_empty(*path) ? invalid(r, "path", "is required") : true;
 }
 
 static bool query_number(struct http_req *r, const char *name, uint64_t max, const char **out)
 {
-    char message[96];
+    char rule[64];
     uint64_t v;
 
     *out = http_req_query(r, name);
     if (!*out || (str_to_u64(*out, &v) == 0 && v <= max))
         return true;
-    snprintf(message, sizeof(message), "%s: must be 0..%" PRIu64, name, max);
-    return bad(r, message);
+    snprintf(rule, sizeof(rule), "must be 0..%" PRIu64, max);
+    return invalid(r, name, rule);
 }
 
 static bool query_flag(struct http_req *r, const char *name, bool *out)
 {
     const char *text = http_req_query(r, name);
-    char message[96];
 
     if (!text || !*text)
         return true;
@@ -55,10 +61,8 @@ static bool query_flag(struct http_req *r, const char *name, bool *out)
         *out = true;
     else if (str_eq(text, "false") || str_eq(text, "0"))
         *out = false;
-    else {
-        snprintf(message, sizeof(message), "%s: must be true or false", name);
-        return bad(r, message);
-    }
+    else
+        return invalid(r, name, "must be true or false");
     return true;
 }
 
@@ -70,7 +74,7 @@ static bool query_mode(struct http_req *r, const char **mode)
     *mode = http_req_query(r, "mode");
     if (!*mode || (**mode && strlen(*mode) <= 5 && str_to_u64_n(*mode, strlen(*mode), 8, &v) == 0 && v <= MODE_MAX))
         return true;
-    return bad(r, "mode: must be octal, 0..7777");
+    return invalid(r, "mode", "must be octal, 0..7777");
 }
 
 static bool gzip_refused(struct http_req *r)
@@ -175,14 +179,12 @@ static void files_move(struct route_call *c)
     const struct move_body *b = c->body;
     const char *from = http_req_query(c->req, "path"), *user = http_req_query(c->req, "user");
 
-    if (http_req_query_check(c->req) < 0) {
-        bad(c->req, "the query has a malformed escape or a NUL");
+    if (!query_ok(c->req))
         return;
-    }
     if (str_empty(from))
         from = b->from;
     if (str_empty(from) || str_empty(b->to)) {
-        bad(c->req, str_empty(from) ? "from_path: is required" : "to_path: is required");
+        invalid(c->req, str_empty(from) ? "from_path" : "to_path", "is required");
         return;
     }
     const struct file_call_arg args[] = {{"path", from}, {"to", b->to}, {0}};

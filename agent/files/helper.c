@@ -104,7 +104,7 @@ char *fop_path(struct fop *f, const char *name)
     char *path = given ? path_absolute(f->workspace, given) : NULL;
 
     if (!path)
-        fop_error(f, 400, "bad_request", "path: is empty");
+        fop_error(f, 422, "invalid_request", "path: is empty");
     return path;
 }
 
@@ -218,7 +218,7 @@ static const struct {
     {ENOENT, 404, "file_not_found"},        {ENOTDIR, 404, "file_not_found"},     {EACCES, 403, "permission_denied"},
     {EPERM, 403, "permission_denied"},      {EROFS, 403, "permission_denied"},    {EEXIST, 409, "exists"},
     {ENOTEMPTY, 409, "directory_not_empty"}, {EBUSY, 409, "busy"},                {ETXTBSY, 409, "busy"},
-    {EISDIR, 422, "is_a_directory"},        {ELOOP, 422, "too_many_links"},       {ENAMETOOLONG, 400, "invalid_path"},
+    {EISDIR, 422, "is_a_directory"},        {ELOOP, 422, "too_many_links"},       {ENAMETOOLONG, 422, "invalid_path"},
     {EFBIG, 413, "too_large"},              {ENOSPC, 507, "not_enough_space"},    {EDQUOT, 507, "not_enough_space"},
     {EMFILE, 503, "overloaded"},            {ENFILE, 503, "overloaded"},          {ENOMEM, 503, "overloaded"},
     {EOPNOTSUPP, 422, "not_supported"},     {EINVAL, 422, "invalid_path"},

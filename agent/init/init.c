@@ -14,6 +14,7 @@
 #include "agent/init/identity.h"
 #include "agent/init/power.h"
 #include "agent/init/quiesce.h"
+#include "agent/invalid.h"
 #include "agent/procs/env.h"
 #include "agent/procs/link.h"
 #include "agent/procs/procs.h"
@@ -111,19 +112,20 @@ static int init_run(struct agent *a, const struct agent_init *m, struct err *e)
 
 /* ---- before any step ---- */
 
-static const char *init_check(const struct agent_init *m, struct buf *text)
+/* false: an error has been answered. */
+static bool init_check(struct http_req *r, const struct agent_init *m)
 {
-    const char *bad = "";
-
     if (strspn(m->token, "0123456789abcdef") != AGENT_TOKEN_LEN)
-        return "token: must be 64 lower-case hex digits";
-    if (!hostname_ok(m->hostname))
-        return "hostname: must be 1..64 letters, digits, dots and dashes";
-    if (!machine_id_ok(m->machine_id))
-        return "machine_id: must be 32 lower-case hex digits";
-    if (env_map_check(&m->env, &bad) != ENV_E_OK)
-        return buf_printf(text, "env: '%.64s' cannot be the name of a variable", bad) == 0 ? buf_cstr(text) : "env: bad name";
-    return NULL;
+        reply_invalid(r, "token", "must be 64 lower-case hex digits");
+    else if (!hostname_ok(m->hostname))
+        reply_invalid(r, "hostname", "must be 1..64 letters, digits, dots and dashes");
+    else if (!machine_id_ok(m->machine_id))
+        reply_invalid(r, "machine_id", "must be 32 lower-case hex digits");
+    else if (env_map_check(&m->env, NULL) != ENV_E_OK)
+        reply_invalid(r, "env", "a name must not be empty or hold '='");
+    else
+        return true;
+    return false;
 }
 
 /* The machine may be a copy of another sandbox: generations are compared within one only. */
@@ -150,26 +152,26 @@ static void init_reply(struct http_req *r)
 
 static void init_post(struct route_call *c)
 {
-    cleanup(buf_deinit) struct buf text = BUF_INIT(1024);
     const struct agent_init *m = c->body;
     struct agent *a = c->app;
     struct err e = ERR_INIT;
-    const char *wrong = init_check(m, &text);
 
     /* c->who is set when the token was the one before */
     if (c->who && !init_repeats_last(a, m)) {
         http_reply_error(c->req, 401, "unauthorized", "the token is not valid any more");
-    } else if (wrong) {
-        http_reply_error(c->req, 400, "bad_request", wrong);
-    } else if (init_is_stale(a, m)) {
-        http_reply_error(c->req, 409, "stale_generation", "this machine has been initialised with a higher generation");
-    } else {
-        quiesce_cancel(a->quiesce);
-        if (init_run(a, m, &e) < 0)
-            http_reply_error(c->req, 500, "init_failed", e.text);
-        else
-            init_reply(c->req);
+        return;
     }
+    if (!init_check(c->req, m))
+        return;
+    if (init_is_stale(a, m)) {
+        http_reply_error(c->req, 409, "stale_generation", "this machine has been initialised with a higher generation");
+        return;
+    }
+    quiesce_cancel(a->quiesce);
+    if (init_run(a, m, &e) < 0)
+        http_reply_error(c->req, 500, "init_failed", e.text);
+    else
+        init_reply(c->req);
 }
 
 /* ---- quiesce, shutdown ---- */
@@ -207,7 +209,7 @@ static void shutdown_post(struct route_call *c)
     bool reboot = str_eq(b->mode, "reboot");
 
     if (b->mode && !reboot && !str_eq(b->mode, "poweroff")) {
-        http_reply_error(c->req, 400, "bad_request", "mode: must be poweroff or reboot");
+        reply_invalid(c->req, "mode", "must be poweroff or reboot");
         return;
     }
     http_reply(c->req, 202, "application/json", "{\"ok\":true}", 11);

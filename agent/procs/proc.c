@@ -167,11 +167,15 @@ static void stream_on_io(void *arg, unsigned events)
     struct proc_stream *s = arg;
     struct proc *p = s->proc;
     uint64_t before = frames_last(&p->frames);
+    bool held = s->out.held_len > 0;
 
     (void) events;
     stream_read(s);
-    if ((p->streams[0].out.held_len || p->streams[1].out.held_len) && !timer_pending(p->hold))
-        timer_set(p->hold, OUTPUT_HOLD_MS);
+    if (s->out.held_len && (!held || frames_last(&p->frames) != before)) { /* another character than before */
+        s->held_ms = loop_now_ms(p->table->conf.loop);
+        if (!timer_pending(p->hold))
+            timer_set(p->hold, OUTPUT_HOLD_MS);
+    }
     if (frames_last(&p->frames) != before)
         proc_new_frames(p);
     if (p->state == PROC_DRAINING)
@@ -181,9 +185,20 @@ static void stream_on_io(void *arg, unsigned events)
 static void proc_on_hold(void *arg)
 {
     struct proc *p = arg;
+    uint64_t now = loop_now_ms(p->table->conf.loop), wait = 0;
 
-    for (int i = 0; i < 2; i++)
-        output_flush(&p->streams[i].out, &p->frames);
+    for (int i = 0; i < 2; i++) {
+        struct proc_stream *s = &p->streams[i];
+
+        if (!s->out.held_len)
+            continue;
+        if (now >= s->held_ms + OUTPUT_HOLD_MS)
+            output_flush(&s->out, &p->frames);
+        else if (!wait || s->held_ms + OUTPUT_HOLD_MS - now < wait)
+            wait = s->held_ms + OUTPUT_HOLD_MS - now;
+    }
+    if (wait)
+        timer_set(p->hold, wait);
     proc_new_frames(p);
 }
 

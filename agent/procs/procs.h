@@ -79,6 +79,7 @@ struct proc {
         struct output out;
         int fd; /* owned; -1 = ended or detached */
         struct io *io;
+        uint64_t held_ms;  /* since when bytes are held back */
         uint64_t drain_to; /* output.bytes that must be reached before it may be detached */
     } streams[2]; /* stdout (or the terminal), stderr */
     struct timer *hold, *quiet;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "agent/agent.h"
+#include "agent/invalid.h"
 #include "agent/procs/procs.h"
 #include "agent/procs/session.h"
 #include "common/base/buf.h"
@@ -205,32 +206,34 @@ static bool query_bool(const char *text, bool *out)
     return true;
 }
 
-/* The name of what is wrong, or NULL. */
-static const char *rest_signal_parse(struct rest_signal *s, const char *signal, const char *group, const char *grace)
+#define SIGNAL_RULE "must be a name like SIGTERM or a number from 1 to 64"
+
+/* false: an error has been answered. */
+static bool rest_signal_parse(struct http_req *r, struct rest_signal *s)
 {
+    const char *signal = http_req_query(r, "signal"), *group = http_req_query(r, "kill_group"), *grace = http_req_query(r, "grace_ms");
+
     s->group = true;
+    s->graceful = grace != NULL;
     s->signo = signal ? signal_number(signal) : SIGTERM;
     if (!s->signo)
-        return "signal: must be a name like SIGTERM or a number from 1 to 64";
-    if (group && !query_bool(group, &s->group))
-        return "kill_group: must be true or false";
-    if (grace && (str_to_u64(grace, &s->grace_ms) < 0 || s->grace_ms > GRACE_MS_MAX))
-        return "grace_ms: must be 0..60000";
-    s->graceful = grace != NULL;
-    return NULL;
+        reply_invalid(r, "signal", SIGNAL_RULE);
+    else if (group && !query_bool(group, &s->group))
+        reply_invalid(r, "kill_group", "must be true or false");
+    else if (grace && (str_to_u64(grace, &s->grace_ms) < 0 || s->grace_ms > GRACE_MS_MAX))
+        reply_invalid(r, "grace_ms", "must be 0..60000");
+    else
+        return true;
+    return false;
 }
 
 static void rest_delete(struct route_call *c)
 {
-    struct http_req *r = c->req;
     struct rest_signal s = {0};
-    const char *wrong = rest_signal_parse(&s, http_req_query(r, "signal"), http_req_query(r, "kill_group"), http_req_query(r, "grace_ms"));
     struct proc *p;
 
-    if (wrong) {
-        http_reply_error(r, 400, "bad_request", wrong);
+    if (!rest_signal_parse(c->req, &s))
         return;
-    }
     p = rest_find(c);
     if (p)
         rest_signal_send(c, p, &s);
@@ -262,7 +265,7 @@ static void rest_signal(struct route_call *c)
     struct proc *p;
 
     if (!s.signo) {
-        http_reply_error(c->req, 400, "bad_request", "signal: must be a name like SIGTERM or a number from 1 to 64");
+        reply_invalid(c->req, "signal", SIGNAL_RULE);
         return;
     }
     p = rest_find(c);

@@ -12,6 +12,11 @@ from collections import defaultdict
 
 import requests
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("BIVOUAC_BUILD_DIR", os.path.join(ROOT, "build", "asan-ubsan"))
+PROGRAM = os.path.join(BUILD, "bin", "bivouac-agent")
+STRANGER = "nobody"  # a user without rights that every Debian has
+
 START, STDIN, CLOSE_STDIN, SIGNAL, RESIZE, ACK, RESEND, PING = range(1, 9)
 RESULT, FRAME, SYNCED, PONG, LOST = range(64, 69)
 STARTED, STDOUT, STDERR, PTY, EXIT = range(1, 6)
@@ -73,6 +78,21 @@ class Agent:
             self.process.stdout.close()
             self.session.close()
         assert status == 0, f"the agent ended with {status}: " + self.log_text()[-8000:]
+
+
+def run_agent(folder):
+    """For fixtures: a running agent with an empty workspace that everybody may write; it must end well."""
+    os.chmod(folder, 0o755)
+    workspace = os.path.join(str(folder), "workspace")
+    os.mkdir(workspace)
+    os.chmod(workspace, 0o777)
+    agent = Agent(PROGRAM, folder, workspace)
+    agent.workspace = workspace
+    try:
+        yield agent
+    finally:
+        agent.stop()
+    assert "ERROR: " not in agent.log_text() and "runtime error" not in agent.log_text(), agent.log_text()[-8000:]
 
 
 class Closed(Exception):
