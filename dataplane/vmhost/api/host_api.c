@@ -347,22 +347,21 @@ static int api_listen(struct host_api *a, struct err *e)
 {
     char host[INET6_ADDRSTRLEN + 16], *colon;
     struct net_addr addr;
-    uint16_t port;
+    uint64_t port;
     int r = net_addr_parse(&addr, a->host->conf->listen, e);
 
     if (r < 0)
         return err_wrap(e, r, "listen");
     net_addr_format((struct sockaddr *) &addr.sa, host, sizeof(host));
     colon = strrchr(host, ':');
-    if (!colon)
+    if (!colon || str_to_u64(colon + 1, &port) < 0)
         return err_set(e, -EINVAL, "listen: host:port");
-    port = (uint16_t) atoi(colon + 1);
     *colon = '\0';
     if (host[0] == '[') {
         memmove(host, host + 1, strlen(host));
         host[strlen(host) - 1] = '\0';
     }
-    r = http_server_listen(a->server, host, port, false, e);
+    r = http_server_listen(a->server, host, (uint16_t) port, false, e);
     return r < 0 ? err_wrap(e, r, "listen on %s", a->host->conf->listen) : 0;
 }
 

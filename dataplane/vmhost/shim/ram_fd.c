@@ -29,7 +29,7 @@ static int ram_fd_for(const char *path)
 
     if (!number || !path || strncmp(path, prefix, sizeof(prefix) - 1) != 0 || strcmp(path + sizeof(prefix) - 1, number) != 0)
         return -1;
-    fd = fcntl(atoi(number), F_DUPFD_CLOEXEC, 3);
+    fd = fcntl((int) strtol(number, NULL, 10), F_DUPFD_CLOEXEC, 3);
     if (fd < 0)
         abort(); /* the parent's promise does not hold: never fall back to a writable descriptor */
     return fd;

@@ -140,11 +140,11 @@ static bool accel_cache_read(const struct host *h, enum priv_accel *out)
 static int accel_work_cache(void *arg, struct err *e)
 {
     struct accel_probe *p = arg;
-    char path[PATH_MAX], text[CACHE_MAX];
+    char path[PATH_MAX], key[CACHE_MAX], text[CACHE_MAX + 8];
 
     accel_cache_path(p->host, path);
-    accel_cache_key(p->host, text, sizeof(text) - 4);
-    strcat(text, p->seen ? "kvm" : "tcg");
+    accel_cache_key(p->host, key, sizeof(key));
+    snprintf(text, sizeof(text), "%s%s", key, p->seen ? "kvm" : "tcg");
     if (file_write_atomic(path, text, strlen(text), 0600, e) < 0)
         log_warn(NULL, "result of the probe cannot be kept", "error", e->text);
     return 0;
