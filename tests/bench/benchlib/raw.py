@@ -6,13 +6,14 @@ the state and the disks are read off a machine that vmhost has started, so nothi
 import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 
 from benchlib import Unavailable
 
-FD_RAM, FD_ROOTFS, FD_TEMPLATE = 5, 7, 8  # dataplane/vmhost/priv/qemu_argv.h
+STORE_FILES = {"ram": r"/store/snaps/[0-9a-f]+/memory", "template": r"/store/snaps/[0-9a-f]+/disk", "rootfs": r"/store/blobs/[0-9a-f]+"}
 HOST_MAC, GUEST_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
 HOST_ADDR, GUEST_ADDR = "169.254.77.1", "169.254.77.2"
 
@@ -37,30 +38,39 @@ class RawRestore:
             self.close()
             raise
 
-    def _link(self, pid, fd):
-        path = os.readlink(f"/proc/{pid}/fd/{fd}")
-        if not os.path.isfile(path):
-            raise Unavailable(f"descriptor {fd} of QEMU is {path}, which cannot be opened here")
-        return path
+    def _store_files(self, pid):
+        """The files of vmhost's store that this QEMU has open (dataplane/vmhost/priv/store.h)."""
+        found = {}
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                path = os.readlink(f"/proc/{pid}/fd/{fd}")
+            except FileNotFoundError:
+                continue
+            for name, pattern in STORE_FILES.items():
+                if re.search(pattern + "$", path):
+                    found[name] = path
+        missing = STORE_FILES.keys() - found.keys()
+        if missing:
+            raise Unavailable(f"QEMU has no {' and no '.join(sorted(missing))} of the store open")
+        return found
 
     def _collect(self, build, pid):
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             argv = file.read()
-        ram = self._link(pid, FD_RAM)
-        state = os.path.join(os.path.dirname(ram), "state")
+        files = self._store_files(pid)
+        state = os.path.join(os.path.dirname(files["ram"]), "state")
         if not os.path.exists(state):
-            raise Unavailable(f"no device state beside {ram}")
-        template = self._link(pid, FD_TEMPLATE)
+            raise Unavailable(f"no device state beside {files['ram']}")
         overlay = os.path.join(self.folder, "empty.qcow2")
         with open(os.path.join(self.folder, "argv"), "wb") as file:
             file.write(argv)
-        run("qemu-img", "create", "-q", "-f", "qcow2", "-b", template, "-F", "qcow2", overlay)
+        run("qemu-img", "create", "-q", "-f", "qcow2", "-b", files["template"], "-F", "qcow2", overlay)
         shims = glob.glob(os.path.join(build, "**", "bivouac-ram-shim.so"), recursive=True)
         if not shims:
             raise Unavailable(f"no bivouac-ram-shim.so in {build}")
         self.args = ["--argv", os.path.join(self.folder, "argv"), "--program", os.readlink(f"/proc/{pid}/exe"), "--shim", shims[0],
-                     "--ram", ram, "--state", state, "--rootfs", self._link(pid, FD_ROOTFS), "--template", template,
-                     "--overlay", overlay, "--work", self.folder, "--tap", "tap0"]
+                     "--ram", files["ram"], "--state", state, "--rootfs", files["rootfs"],
+                     "--template", files["template"], "--overlay", overlay, "--work", self.folder, "--tap", "tap0"]
 
     def _make_network(self):
         run("ip", "netns", "add", self.name)
