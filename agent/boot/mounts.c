@@ -19,7 +19,7 @@ static const struct mount_row early_rows[] = {
     {"proc", "/proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, 0555},
     {"sysfs", "/sys", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, 0555},
     {"devtmpfs", "/dev", "mode=755", MS_NOSUID, 0755},
-    {NULL},
+    {0},
 };
 
 static const struct mount_row rest_rows[] = {
@@ -29,7 +29,7 @@ static const struct mount_row rest_rows[] = {
     {"tmpfs", "/run", "mode=755,size=20%", MS_NOSUID | MS_NODEV, 0755},
     {"tmpfs", "/run/lock", "mode=1777,size=5m", MS_NOSUID | MS_NODEV | MS_NOEXEC, 01777},
     {"cgroup2", "/sys/fs/cgroup", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, 0755},
-    {NULL},
+    {0},
 };
 
 static const struct {

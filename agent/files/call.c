@@ -4,7 +4,7 @@
  * answer flows to the client). The helper is given back when both sides have ended; else it is ended with the call.
  */
 #include "agent/files/call.h"
-#include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +54,7 @@ struct file_call {
     uint8_t head[FMSG_HEAD_SIZE];
     size_t head_len;
     size_t left;           /* of its payload */
+    int64_t answer_left;   /* of the answer's body, as the helper has promised; -1 = not known */
     struct buf control;    /* payload of HEAD and ERROR */
 };
 
@@ -208,13 +209,27 @@ static const char *control_next(const char **p, const char *end)
     return text;
 }
 
+/* Names are constants of ours, values may be made from what is in the file system. */
+static bool header_is_ok(const char *name, const char *value)
+{
+    for (const char *p = name; *p; p++) {
+        if (!isalnum((unsigned char) *p) && *p != '-')
+            return false;
+    }
+    for (const char *p = value; *p; p++) {
+        if ((unsigned char) *p < ' ' || *p == 0x7f)
+            return false;
+    }
+    return *name != '\0';
+}
+
 /* The helper's headers; false when it has sent nonsense. type: where the content type goes. */
 static bool control_headers(struct http_req *r, const char *p, const char *end, const char **type)
 {
     while (p < end) {
         const char *name = control_next(&p, end), *value = control_next(&p, end);
 
-        if (!name || !value)
+        if (!name || !value || !header_is_ok(name, value))
             return false;
         if (strcmp(name, "Content-Type") == 0)
             *type = value;
@@ -231,6 +246,7 @@ static int call_on_head(struct file_call *c, const struct fmsg_head *h, const ch
     if (!control_headers(c->req, p, end, &type))
         return -EPROTO;
     c->state = CALL_ANSWER;
+    c->answer_left = h->length;
     http_reply_on_drain(c->req, call_on_drain, c);
     http_reply_begin(c->req, (int) h->status, type, h->length);
     return 0;
@@ -332,6 +348,11 @@ static int call_on_payload(struct file_call *c, const uint8_t *p, size_t len)
 {
     if (c->head[4] != FMSG_DATA)
         return buf_append(&c->control, p, len);
+    if (c->answer_left >= 0) {
+        if (len > (uint64_t) c->answer_left)
+            return -EPROTO;
+        c->answer_left -= (int64_t) len;
+    }
     if (http_reply_data(c->req, p, len) > REPLY_HIGH && !c->io_paused)
         c->io_paused = true;
     return 0;

@@ -28,9 +28,9 @@ enum { ETC_BYTES_MAX = 256 * KIB, ENTROPY_MAX = 256 };
 
 int identity_add_entropy(const void *p, size_t len, struct err *e)
 {
-    struct {
+    union { /* struct rand_pool_info ends with an array without a size */
         struct rand_pool_info info;
-        uint8_t bytes[ENTROPY_MAX];
+        uint8_t room[sizeof(struct rand_pool_info) + ENTROPY_MAX];
     } pool = {.info = {.entropy_count = (int) len * 8, .buf_size = (int) len}};
     cleanup(fd_closep) int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
     int r;
@@ -39,7 +39,7 @@ int identity_add_entropy(const void *p, size_t len, struct err *e)
         return err_errno(e, "open '/dev/urandom'");
     if (len > ENTROPY_MAX)
         return err_set(e, -EINVAL, "too much entropy at once");
-    memcpy((uint8_t *) pool.info.buf, p, len);
+    memcpy(pool.room + sizeof(struct rand_pool_info), p, len);
     r = ioctl(fd, RNDADDENTROPY, &pool.info) < 0 || ioctl(fd, RNDRESEEDCRNG) < 0 ? err_errno(e, "add entropy") : 0;
     mem_wipe(&pool, sizeof(pool));
     return r;

@@ -117,8 +117,7 @@ static struct input_ref link_ref(const struct link *l, const struct link_msg *m)
 
 static int on_start(struct link *l, const struct link_msg *m, struct proc *p)
 {
-    struct arena *a = arena_new(LINK_ARENA);
-    cleanup(arena_freep) struct arena *owned = a;
+    cleanup(arena_freep) struct arena *a = arena_new(LINK_ARENA);
     struct input_ref ref = link_ref(l, m);
     struct link_start start;
     struct err e = ERR_INIT;
