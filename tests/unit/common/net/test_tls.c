@@ -82,6 +82,15 @@ static void bytes_wait_while_nobody_wants_them(void **state)
 
 /* ---- ends ---- */
 
+/* Through a pump, after the last byte of the handshake has passed. */
+static void begin_open(struct fixture *f)
+{
+    pair_begin(f, true);
+    WAIT_FOR(f, f->server.opens && f->client.opens);
+    for (int i = 0; i < 5; i++)
+        pair_turn(f);
+}
+
 static void half_close_leaves_the_other_direction_open(void **state)
 {
     struct fixture *f = *state;
@@ -115,6 +124,29 @@ static void half_close_waits_for_a_full_socket(void **state)
     assert_int_equal(f->server.in.len, 200000);
     assert_memory_equal(buf_data(&f->server.in), bytes, 200000);
     free(bytes);
+}
+
+static void the_notice_of_the_end_waits_for_the_socket(void **state)
+{
+    struct fixture *f = *state;
+    char junk[512] = {0};
+    ssize_t n;
+    size_t sent = 0, seen = 0;
+    unsigned turns = 0;
+
+    begin_open(f);
+    /* Behind the stream's back, so that it holds no record of its own: only the notice has to wait. */
+    while ((n = send(stream_fd(f->client.stream), junk, sizeof(junk), MSG_DONTWAIT)) > 0)
+        sent += (size_t) n;
+    assert_int_equal(stream_shutdown_write(f->client.stream), 0);
+    assert_int_equal(stream_shutdown_write(f->client.stream), 0); /* again: nothing more */
+    do {
+        assert_int_equal(loop_turn(f->loop, 1), 0);
+        n = recv(f->pump[0], junk, sizeof(junk), MSG_DONTWAIT);
+        seen += n > 0 ? (size_t) n : 0;
+    } while (n != 0 && turns++ < 10000);
+    assert_int_equal(n, 0);
+    assert_true(seen > sent); /* the notice, then the end */
 }
 
 static void a_cut_in_the_middle_of_a_record_is_no_end(void **state)
@@ -226,6 +258,7 @@ int main(void)
         T(bytes_wait_while_nobody_wants_them),
         T(half_close_leaves_the_other_direction_open),
         T(half_close_waits_for_a_full_socket),
+        T(the_notice_of_the_end_waits_for_the_socket),
         T(a_cut_in_the_middle_of_a_record_is_no_end),
         T(a_close_without_notice_is_no_end),
         T(a_changed_byte_is_noticed),
