@@ -397,7 +397,9 @@ class FakeVmhost:
 
     def stop(self):
         """As when vmhost dies: agents and their sockets live on."""
+        self.listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self.listener.close()
+        os.unlink(self.path)
         with self.lock:
             clients, self.clients = self.clients, []
         for sock in clients:

@@ -120,7 +120,9 @@ class Rig:
         with open(conf, "w") as out:
             json.dump(self.conf, out)
         self.log_file = open(self.log_path, "ab")
-        self.child = subprocess.Popen([os.path.join(BUILD, "bin", "bivouac-gateway"), "--config", conf], stderr=self.log_file)
+        # a small quarantine, so that memory says something with the sanitizer too
+        env = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=4"}
+        self.child = subprocess.Popen([os.path.join(BUILD, "bin", "bivouac-gateway"), "--config", conf], stderr=self.log_file, env=env)
         if wait_up:
             self.wait_up()
         return self

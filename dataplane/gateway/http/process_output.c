@@ -182,6 +182,7 @@ static void reading_next(struct reading *x)
     struct unit *u = x->unit;
 
     if (x->next > x->stored) {
+        output_end(&x->output, x->stored);
         reading_answer(x);
         return;
     }

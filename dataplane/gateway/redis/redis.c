@@ -230,14 +230,15 @@ static void redis_on_reply(redisAsyncContext *ac, void *reply, void *privdata)
 static int redis_push(struct redis *r, struct redis_cmd *c, struct op **slot, redis_done_fn *done, void *arg)
 {
     struct redis_op *o = xnew(struct redis_op);
+    const char *text = buf_cstr(&c->text); /* the library looks for its first words as in a string */
     int e = 0;
 
-    assert(c->args_left == 0);
+    assert(c->args_left == 0 && text);
     o->redis = r;
     o->done = done;
     o->arg = arg;
     o->sent_ms = loop_now_ms(r->loop);
-    if (redisAsyncFormattedCommand(r->ac, redis_on_reply, o, (const char *) buf_data(&c->text), c->text.len) != REDIS_OK) {
+    if (redisAsyncFormattedCommand(r->ac, redis_on_reply, o, text, c->text.len) != REDIS_OK) {
         free(o);
         e = -ENOTCONN;
     } else {

@@ -203,6 +203,13 @@ void output_skip(struct output *o, uint64_t bytes, uint64_t next)
     o->expected = next;
 }
 
+void output_end(struct output *o, uint64_t last)
+{
+    o->missing |= o->expected <= last;
+    if (last > o->query.since && last > o->last_cursor)
+        o->last_cursor = last;
+}
+
 /* One event again where head and tail met inside it and nothing lies between. */
 static void output_join(struct output *o)
 {

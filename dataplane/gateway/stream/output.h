@@ -45,5 +45,7 @@ void output_deinit(struct output *o);
 bool output_feed(struct output *o, uint64_t cursor, enum link_kind k, const void *p, size_t len);
 /* Bytes in front of what is fed that the mode does not want (retain_tail_from); the first frame that is fed is `next`. */
 void output_skip(struct output *o, uint64_t bytes, uint64_t next);
+/* All that is kept up to `last` was fed: what is missing at the end was dropped. */
+void output_end(struct output *o, uint64_t last);
 /* The whole answer. r: as of the moment of the read. */
 void output_write(struct output *o, const char *pid, const struct meta *m, const struct retain *r, struct json_writer *w);

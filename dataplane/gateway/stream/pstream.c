@@ -24,6 +24,8 @@ enum {
     PSTREAM_BATCH_FRAMES = 512,
     PSTREAM_BATCH_BYTES = 512 * 1024,
     PSTREAM_UNACKED_BYTES = 1024 * 1024, /* more than this is acknowledged before it has settled */
+    PSTREAM_HELD_BYTES = 8 * 1024 * 1024, /* a decent watcher may be so far behind before the process has to wait for it */
+    PSTREAM_LOOK_MS = 100,
     PSTREAM_GAPS_MAX = 16,
     PSTREAM_META_KEEP = 8 * 1024,        /* longer command lines are in the store only */
 };
@@ -160,6 +162,58 @@ static void pstream_ack(struct pstream *p, uint64_t cursor)
     }
 }
 
+/* The cursor that the slowest watcher needs next, of those that take output at a decent rate. */
+static uint64_t pstream_floor(const struct pstream *p)
+{
+    uint64_t floor = RETAIN_NO_HOLD;
+
+    LIST_FOR_EACH(n, &p->watchers) {
+        const struct watcher *w = LIST_ENTRY(n, struct watcher, node);
+
+        if (w->paced && w->next < floor)
+            floor = w->next;
+    }
+    return floor;
+}
+
+/*
+ * A client that reads as fast as it can is not to lose output because the process is faster still: then the agent's memory fills, and the
+ * process waits. One that does not read, or too slowly, counts for nothing after two looks.
+ */
+static bool pstream_held(const struct pstream *p)
+{
+    uint64_t floor = pstream_floor(p);
+
+    return floor <= p->stored && retain_bytes_from(&p->kept, floor) > PSTREAM_HELD_BYTES;
+}
+
+static void pstream_ack_early(struct pstream *p)
+{
+    if (p->unacked_bytes <= PSTREAM_UNACKED_BYTES && !streams_must_ack(p->streams))
+        return;
+    if (!pstream_held(p))
+        pstream_ack(p, p->stored);
+    else if (!timer_pending(p->look))
+        timer_set(p->look, PSTREAM_LOOK_MS);
+}
+
+static void pstream_on_look(void *arg)
+{
+    struct pstream *p = arg;
+    struct watcher_view v = pstream_view(p);
+
+    LIST_FOR_EACH(n, &p->watchers)
+        watcher_look(LIST_ENTRY(n, struct watcher, node), &v);
+    pstream_ack_early(p);
+    if (p->watcher_count > 0 && p->unacked_bytes > 0)
+        timer_set(p->look, PSTREAM_LOOK_MS);
+}
+
+void pstream_moved(struct pstream *p)
+{
+    pstream_ack_early(p);
+}
+
 /*
  * Redis syncs its log once a second and may lose what came last, so frames are acknowledged when they have been stored for two ticks.
  * A process that prints much is acknowledged earlier: the agent's memory is worth more then, and it keeps frames a while longer.
@@ -168,8 +222,7 @@ static void pstream_stored_more(struct pstream *p, size_t bytes)
 {
     p->unacked_bytes += bytes;
     streams_unacked(p->streams, bytes, 0);
-    if (p->unacked_bytes > PSTREAM_UNACKED_BYTES || streams_must_ack(p->streams))
-        pstream_ack(p, p->stored);
+    pstream_ack_early(p);
 }
 
 /* ---- appending ---- */
@@ -191,6 +244,11 @@ static void batch_plan(struct pstream *p, struct batch *b)
     retain_deinit(&p->next_kept);
     retain_copy(&p->next_kept, &p->kept);
     p->next_kept.limit = streams_retention(p->streams);
+    p->next_kept.hold = pstream_floor(p);
+    if (list_empty(&p->queue)) {
+        retain_trim(&p->next_kept);
+        b->marks = true;
+    }
     LIST_FOR_EACH(n, &p->queue) {
         const struct frame *f = LIST_ENTRY(n, struct frame, node);
 
@@ -235,7 +293,7 @@ static void batch_describe(struct pstream *p, const struct batch *b, struct stor
         a->proc_ttl_ms = l->proc_ttl_ms;
         a->finished_ms = clock_real_ms();
         a->forget_before_ms = clock_real_ms() - (int64_t) l->proc_ttl_ms;
-    } else if (b->started || p->rebuild || now - p->touched_ms >= PSTREAM_TOUCH_MS) {
+    } else if (p->state != PSTREAM_ENDED && (b->started || p->rebuild || now - p->touched_ms >= PSTREAM_TOUCH_MS)) {
         a->frames_ttl_ms = a->proc_ttl_ms = PSTREAM_RUNNING_TTL_MS;
         a->finished_ms = 0;
         p->touched_ms = now;
@@ -377,6 +435,15 @@ void pstream_lose(struct pstream *p)
     pstream_pump(p);
 }
 
+/* Nothing to store, but expiry must be pushed back, or what was kept for a watcher be dropped. */
+static bool pstream_touch_due(const struct pstream *p)
+{
+    bool over = p->kept.mark_count > 0 && retain_kept_cost(&p->kept) > p->kept.limit && pstream_floor(p) == RETAIN_NO_HOLD;
+    bool old = p->state == PSTREAM_LIVE && loop_now_ms(p->streams->env->loop) - p->touched_ms >= PSTREAM_TOUCH_MS;
+
+    return p->stored > 0 && (over || old);
+}
+
 static void pstream_pump(struct pstream *p)
 {
     struct batch b;
@@ -387,13 +454,14 @@ static void pstream_pump(struct pstream *p)
         pstream_load(p);
         return;
     }
-    if (p->state != PSTREAM_LIVE)
+    if (p->state != PSTREAM_LIVE && !(p->state == PSTREAM_ENDED && pstream_touch_due(p)))
         return;
-    if (list_empty(&p->queue)) {
-        if (p->losing)
-            pstream_finish_losing(p);
+    if (list_empty(&p->queue) && p->losing) {
+        pstream_finish_losing(p);
         return;
     }
+    if (list_empty(&p->queue) && !pstream_touch_due(p))
+        return;
     batch_plan(p, &b);
     if (batch_send(p, &b) == 0)
         p->inflight = b.frames;
@@ -624,6 +692,7 @@ struct pstream *pstream_new(struct streams *s, const char *pid)
     list_init(&p->watchers);
     retain_init(&p->kept, streams_retention(s));
     stdin_queue_init(&p->input, s->link, p->pid);
+    p->look = timer_new(s->env->loop, pstream_on_look, p);
     s->live++;
     pstream_load(p);
     return p;
@@ -663,6 +732,7 @@ void pstream_free(struct pstream *p)
         p->streams->live--;
     op_cancel(&p->store_op);
     defer_cancel(&p->pump);
+    timer_free(p->look);
     pstream_drop_queue(p);
     streams_unacked(p->streams, 0, p->unacked_bytes);
     stdin_queue_deinit(&p->input);
@@ -703,7 +773,7 @@ void pstream_link_up(struct pstream *p)
 bool pstream_tick(struct pstream *p)
 {
     p->retry = false;
-    if (p->verified) {
+    if (p->verified && !pstream_held(p)) {
         pstream_ack(p, p->settle[1]);
         p->settle[1] = p->settle[0];
         p->settle[0] = p->stored;

@@ -56,6 +56,7 @@ struct pstream {
     unsigned gaps;           /* on the present link */
     unsigned pins;           /* watchers, starts, requests */
     struct list watchers;    /* struct watcher */
+    struct timer *look;      /* while acknowledgements wait for a watcher */
     unsigned watcher_count;
     struct stdin_queue input;
 };
@@ -87,5 +88,7 @@ bool pstream_settled(const struct pstream *p);
 bool pstream_tick(struct pstream *p);
 
 struct watcher_view pstream_view(const struct pstream *p);
+/* A watcher has taken a page: perhaps what waited for it may go on. */
+void pstream_moved(struct pstream *p);
 void pstream_watch(struct pstream *p, struct watcher *w);
 void pstream_unwatch(struct pstream *p, struct watcher *w);

@@ -30,17 +30,6 @@ const char *render_kind_text(enum link_kind k)
     return "?";
 }
 
-int render_kind_parse(const char *s, size_t len, enum link_kind *out)
-{
-    for (size_t i = 0; i < ARRAY_LEN(render_kinds); i++) {
-        if (strlen(render_kinds[i].text) == len && memcmp(render_kinds[i].text, s, len) == 0) {
-            *out = render_kinds[i].kind;
-            return 0;
-        }
-    }
-    return -EINVAL;
-}
-
 char render_kind_letter(enum link_kind k)
 {
     for (size_t i = 0; i < ARRAY_LEN(render_kinds); i++) {

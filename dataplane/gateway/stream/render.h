@@ -14,7 +14,6 @@ struct buf;
 struct meta;
 
 const char *render_kind_text(enum link_kind k); /* "stdout" ... */
-int render_kind_parse(const char *s, size_t len, enum link_kind *out) must_check;
 /* As the store keeps it: one letter. */
 char render_kind_letter(enum link_kind k);
 int render_kind_from_letter(char c, enum link_kind *out) must_check;

@@ -23,6 +23,7 @@ void retain_init(struct retain *r, uint64_t limit)
 {
     memset(r, 0, sizeof(*r));
     r->limit = limit;
+    r->hold = RETAIN_NO_HOLD;
     r->first = CURSOR_STARTED;
 }
 
@@ -94,12 +95,23 @@ static void retain_push(struct retain *r, uint64_t last, uint64_t bytes, uint64_
     r->marks[r->mark_count++] = (struct retain_mark){.last = last, .bytes = bytes, .cost = cost};
 }
 
-static void retain_trim(struct retain *r)
+uint64_t retain_bytes_from(const struct retain *r, uint64_t cursor)
+{
+    uint64_t n = r->open_bytes;
+
+    for (size_t i = r->mark_count; i > 0 && r->marks[i - 1].last >= cursor; i--)
+        n += r->marks[i - 1].bytes;
+    return n;
+}
+
+void retain_trim(struct retain *r)
 {
     uint64_t kept = retain_kept_cost(r);
     size_t n = 0;
 
     while (n < r->mark_count && kept > r->limit) {
+        if (r->marks[n].last >= r->hold && kept <= r->limit + RETAIN_HOLD_MAX)
+            break;
         kept -= r->marks[n].cost;
         r->first = cursor_after(r->marks[n].last);
         n++;

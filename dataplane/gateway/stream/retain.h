@@ -12,7 +12,9 @@
 
 struct buf;
 
-enum { RETAIN_FRAME_COST = 16, RETAIN_MARKS_MAX = 96, RETAIN_SEGMENT_MIN = 64 * 1024 };
+enum { RETAIN_FRAME_COST = 16, RETAIN_MARKS_MAX = 512, RETAIN_SEGMENT_MIN = 64 * 1024, RETAIN_HOLD_MAX = 24 * 1024 * 1024 };
+
+#define RETAIN_NO_HOLD UINT64_MAX
 
 struct retain_mark {
     uint64_t last;  /* last cursor of the segment */
@@ -22,6 +24,7 @@ struct retain_mark {
 
 struct retain {
     uint64_t limit;                  /* cost that is kept */
+    uint64_t hold;                   /* frames from here on are kept beyond the limit, by RETAIN_HOLD_MAX at most */
     uint64_t first;                  /* first cursor that is kept; 1 while nothing was trimmed */
     uint64_t last;                   /* last cursor that was counted; 0 = none */
     uint64_t stdout_bytes, stderr_bytes, pty_bytes; /* ever seen */
@@ -43,6 +46,8 @@ void retain_drop_all(struct retain *r);
 uint64_t retain_total(const struct retain *r);
 uint64_t retain_kept(const struct retain *r);      /* output bytes that are kept */
 uint64_t retain_kept_cost(const struct retain *r);
+uint64_t retain_bytes_from(const struct retain *r, uint64_t cursor); /* output bytes from about there on */
+void retain_trim(struct retain *r); /* to the limit, as hold allows; retain_add() does it by itself */
 /* Last cursor of the segment that holds `cursor`: the end of a page that begins there. */
 uint64_t retain_page_end(const struct retain *r, uint64_t cursor);
 /* First cursor of the latest segment such that at least `bytes` output bytes lie from there on; *before = kept bytes in front of it. */

@@ -169,6 +169,8 @@ static void session_feed_page(struct session *x, const struct redisReply *reply)
         return;
     v = pstream_view(x->p);
     watcher_page_end(&x->watcher, &v, x->page_to, count < SESSION_PAGE_FRAMES);
+    if (x->p)
+        pstream_moved(x->p);
 }
 
 static void session_on_page(void *arg, int r, const struct redisReply *reply)

@@ -18,6 +18,7 @@ void watcher_init(struct watcher *w, uint64_t since, size_t queue_max, const str
     w->arg = arg;
     w->next = cursor_replay_from(since);
     w->queue_max = queue_max;
+    w->paced = true;
 }
 
 void watcher_end(struct watcher *w, int close_code, const char *code, const char *message)
@@ -36,6 +37,7 @@ static void watcher_end_behind(struct watcher *w)
 
 static void watcher_send(struct watcher *w, const void *p, size_t len)
 {
+    w->sent_bytes += len;
     if (w->ops.send(w->arg, p, len) > w->queue_max)
         w->congested = true;
 }
@@ -167,6 +169,12 @@ void watcher_read_failed(struct watcher *w)
 {
     w->reading = false;
     w->failed = true;
+}
+
+void watcher_look(struct watcher *w, const struct watcher_view *v)
+{
+    w->paced = w->next > v->stored || w->sent_bytes - w->looked_bytes >= WATCHER_PACE_BYTES;
+    w->looked_bytes = w->sent_bytes;
 }
 
 void watcher_drain(struct watcher *w, const struct watcher_view *v)

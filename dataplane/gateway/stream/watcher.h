@@ -49,7 +49,12 @@ struct watcher {
     bool reading;      /* a page is asked for */
     bool failed;       /* the last read failed: wait for a kick */
     bool congested;
+    uint64_t sent_bytes;
+    uint64_t looked_bytes; /* sent_bytes at the last look */
+    bool paced;            /* takes what it gets at a decent rate: retention and acknowledgements wait for it */
 };
+
+enum { WATCHER_PACE_BYTES = 64 * 1024 }; /* between two looks */
 
 void watcher_init(struct watcher *w, uint64_t since, size_t queue_max, const struct watcher_ops *ops, void *arg);
 /* Look whether there is something to do: after init, after more was stored, after the store came back. */
@@ -66,4 +71,6 @@ void watcher_page_end(struct watcher *w, const struct watcher_view *v, uint64_t 
 void watcher_read_failed(struct watcher *w);
 /* The output's queue has room again. */
 void watcher_drain(struct watcher *w, const struct watcher_view *v);
+/* Judges the rate since the last look; one that has everything is always decent. */
+void watcher_look(struct watcher *w, const struct watcher_view *v);
 void watcher_end(struct watcher *w, int close_code, const char *code, const char *message); /* idempotent */
