@@ -301,7 +301,8 @@ def test_only_the_gateway_may_knock(rig):
 
 
 @pytest.mark.parametrize("packet", [b"", b"{}", b"[]", b'{"t":"hello","v":2}', b'{"t":"route"}', b'{"t":"connect","req":1,"id":"1"}',
-                                    b'{"t":"hello","v":1', b"\xff" * 100, b'{"t":"hello","v":1,"v":1}', b"x" * 66000])
+                                    b'{"t":"hello","v":1', b"\xff" * 100, b'{"t":"hello","v":1,"v":1}', b"x" * 66000],
+                         ids=lambda packet: f"{packet[:20]!r}")
 def test_a_gateway_that_breaks_the_protocol_is_cut(rig, packet):
     gateway = Gateway(rig.file("gate/gate.sock"), uid=UID_GATEWAY)
     if packet:

@@ -26,7 +26,7 @@ class Answer:
     def __init__(self, status, body):
         self.status = status
         self.text = body.decode(errors="replace")
-        self.json = json.loads(body) if body else None
+        self.json = json.loads(body) if body[:1] in (b"{", b"[") else None
 
     def __repr__(self):
         return f"<{self.status} {self.text[:300]}>"

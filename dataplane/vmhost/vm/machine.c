@@ -21,7 +21,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { STDERR_KEPT = 1024, CONSOLE_KEPT = 16 * KIB };
+enum { STDERR_KEPT = 1024, CONSOLE_KEPT = 16 * KIB, DYING_MS = 2000 };
 
 struct machine {
     struct host *host;
@@ -39,6 +39,7 @@ struct machine {
     uint64_t start_time;
     struct qmp *qmp;       /* owned */
     bool ended, ended_told;
+    struct timer *dying;   /* owned: the monitor is closed, the end of the process should follow */
     struct tail *said;     /* owned: stderr */
     struct tail *console;  /* owned */
     struct defer tell;
@@ -104,6 +105,8 @@ void machine_free(struct machine *m)
     tail_close(m->said);
     tail_close(m->console);
     defer_cancel(&m->tell);
+    timer_free(m->dying);
+    m->dying = NULL;
     loop_reap(m->host->loop, m, machine_reap);
 }
 
@@ -128,11 +131,20 @@ static void machine_on_pidfd(void *arg, unsigned events)
 
     (void) events;
     m->ended = true;
+    timer_cancel(m->dying);
     io_close(m->pidfd_io);
     m->pidfd_io = NULL;
     /* its last words on the monitor may still be unread: the monitor's end comes after them and tells the exit then */
     if (!m->qmp)
         loop_defer(m->host->loop, &m->tell, machine_tell_exit, m);
+}
+
+static void machine_on_not_dead(void *arg)
+{
+    struct machine *m = arg;
+
+    log_error(NULL, "a virtual machine has closed its monitor", "vm", m->name);
+    m->ops.on_qmp_lost(m->arg);
 }
 
 static void machine_on_qmp_closed(void *arg, int r)
@@ -144,8 +156,12 @@ static void machine_on_qmp_closed(void *arg, int r)
         machine_tell_exit(m);
         return;
     }
-    if (r != -ECONNRESET && r != -EPIPE)
-        log_error(NULL, "monitor of a virtual machine broke", "vm", m->name, "error", strerror(-r));
+    if (r == -ECONNRESET || r == -EPIPE) { /* a process that dies closes its sockets before it is known to be dead */
+        m->dying = timer_new(m->host->loop, machine_on_not_dead, m);
+        timer_set(m->dying, DYING_MS);
+        return;
+    }
+    log_error(NULL, "monitor of a virtual machine broke", "vm", m->name, "error", strerror(-r));
     m->ops.on_qmp_lost(m->arg);
 }
 
