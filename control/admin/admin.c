@@ -20,7 +20,7 @@
 #include "control/db/tx.h"
 #include "control/open.h"
 
-enum { ADMIN_RUN_MS = 15000, ADMIN_OUT_MAX = 16 * MIB };
+enum { ADMIN_RUN_MS = 15000, ADMIN_WAIT_MS = 3000, ADMIN_OUT_MAX = 16 * MIB };
 
 static const struct admin_command *const admin_tables[] = {admin_people, admin_keys, admin_hosts, admin_templates};
 
@@ -243,7 +243,7 @@ static int admin_with_db(const struct admin_command *c, struct admin *x, struct 
     if (r < 0)
         return r;
     db.conns_max = 1;
-    db.wait_ms = ADMIN_RUN_MS / 2;
+    db.wait_ms = ADMIN_WAIT_MS;
     r = loop_new(&loop);
     if (r < 0)
         return err_set(e, r, "event loop: %s", strerror(-r));

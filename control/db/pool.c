@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pool - connections and the line of waiting transactions. See pool.h. */
 #include "control/db/pool.h"
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -360,18 +359,8 @@ void tx_release(struct db_tx *tx)
 }
 
 /* ---- life ---- */
-static bool db_is_address(const char *s)
-{
-    unsigned char a[16];
-
-    return inet_pton(AF_INET, s, a) == 1 || inet_pton(AF_INET6, s, a) == 1;
-}
-
 int db_open(struct db **out, struct loop *l, const struct db_conf *conf, struct err *e)
 {
-    if (conf->host[0] != '/' && !db_is_address(conf->host))
-        return err_set(e, -EINVAL, "db_host '%s': give an IP address or the folder of the unix socket (a name would block)",
-                       conf->host);
     if (conf->conns_max < 1 || conf->conns_max > DB_CONNS_LIMIT)
         return err_set(e, -EINVAL, "db_conns: must be 1..%d", DB_CONNS_LIMIT);
     struct db *db = xnew(struct db);

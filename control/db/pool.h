@@ -30,7 +30,7 @@ enum {
 #define DB_STATE_UNIQUE "23505"
 
 struct db_conf {
-    const char *host; /* IP address, or directory of the unix socket */
+    const char *host; /* IP address, or folder of the unix socket: never a name (db_url_parse() sees to it) */
     int64_t port;
     const char *name, *user;
     const struct secret *password; /* NULL: none; borrowed */
@@ -44,7 +44,7 @@ struct db_conf {
     int64_t schema_version; /* with prepare: the database must have had this migration */
 };
 
-/* Checks the configuration (host must be an address or an absolute path) and begins to connect. Strings are copied. */
+/* Begins to connect. Strings are copied. */
 int db_open(struct db **out, struct loop *l, const struct db_conf *conf, struct err *e) must_check;
 void db_close(struct db *db); /* waiting transactions end without their callback; NULL is fine */
 

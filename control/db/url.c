@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* url - see url.h. */
 #include "control/db/url.h"
+#include <arpa/inet.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <libpq-fe.h>
 #include "common/base/arena.h"
 #include "common/base/err.h"
 #include "common/base/secret.h"
 #include "common/base/str.h"
 #include "control/db/pool.h"
-#include <string.h>
 
 struct url_parts {
     const char *host, *hostaddr, *port, *name, *user, *password, *sslmode, *sslrootcert;
@@ -32,6 +34,13 @@ static const char **url_place(struct url_parts *p, const char *keyword)
     return NULL;
 }
 
+static bool url_is_address(const char *s)
+{
+    unsigned char a[16];
+
+    return inet_pton(AF_INET, s, a) == 1 || inet_pton(AF_INET6, s, a) == 1;
+}
+
 static int url_take(const struct url_parts *p, struct arena *a, struct db_conf *out, struct secret *password, struct err *e)
 {
     uint64_t port = 5432;
@@ -40,9 +49,11 @@ static int url_take(const struct url_parts *p, struct arena *a, struct db_conf *
         return err_set(e, -EINVAL, "the port must be 1..65535");
     if (!p->name || !p->user)
         return err_set(e, -EINVAL, "the database's name and the user must be given");
-    const char *host = p->hostaddr ? p->hostaddr : p->host;
+    const char *host = p->hostaddr ? p->hostaddr : p->host ? p->host : "/var/run/postgresql";
 
-    out->host = arena_strdup(a, host ? host : "/var/run/postgresql");
+    if (host[0] != '/' && !url_is_address(host))
+        return err_set(e, -EINVAL, "'%s': give an IP address or the folder of a unix socket (looking a name up would block)", host);
+    out->host = arena_strdup(a, host);
     out->port = (int64_t) port;
     out->name = arena_strdup(a, p->name);
     out->user = arena_strdup(a, p->user);
