@@ -168,7 +168,7 @@ def test_output_by_rest(shared_sandbox):
     import base64
     assert b"".join(base64.b64decode(e["data"]) for e in got["events"]) == b"line 1\nline 2\nline 3\n"
     assert got["exit_code"] == 4 and got["status"] == "failed" and got["truncated_before_cursor"] is False
-    assert got["next_cursor"] == got["events"][-1]["cursor"] + 1
+    assert got["next_cursor"] == got["events"][-1]["cursor"] + 3  # the exit has been seen too
 
 
 def test_hz07_terminal(shared_sandbox):

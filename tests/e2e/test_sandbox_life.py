@@ -65,7 +65,7 @@ def test_resume_of_a_running_sandbox_gives_a_fresh_session(sandbox):
     assert sandbox.sh("echo still here") == "still here\n"
 
 
-@pytest.mark.parametrize("path", ["/sandboxes/0", "/sandboxes/99999999999999999999999", "/sandboxes/-1", "/sandboxes/base", "/sandboxes/%00"])
+@pytest.mark.parametrize("path", ["/sandboxes/0", "/sandboxes/99999999999999999999999", "/sandboxes/-1", "/sandboxes/base", "/sandboxes/%20"])
 def test_an_id_that_cannot_exist_is_404(api, path):
     answer = api.get(path, expect=404)
     assert answer.json()["error"] == "sandbox_not_found"

@@ -75,7 +75,7 @@ static bool auth_token_ok(struct route_call *c, const struct app *a, const struc
         return false;
     }
     if (strcmp(claims.sandbox_id, sb->id) != 0 || strcmp(claims.route_token, sb->rt) != 0) {
-        http_reply_error(c->req, 403, "forbidden", "the session token belongs to another sandbox");
+        http_reply_error(c->req, 401, "unauthorized", "the session token belongs to another sandbox");
         return false;
     }
     if (ws_wanted(c->req) && strcmp(c->route->name, "process.list") == 0)

@@ -31,6 +31,7 @@ from http.client import HTTPException
 from bivdev import proc
 
 BACKOFF_S = (0.1, 0.5, 1, 2, 5, 10)
+READY_STEPS = 2  # a service that had been ready is back within a second, however often it dies
 HEALTHY_S = 30  # after this long a service starts its back-off anew
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -74,6 +75,7 @@ class Service:
         self.who = None
         self.starts = 0
         self.failures = 0
+        self.failed_starts = 0  # in a row, without having been ready
         self.last_exit = None
         self.ready_ms = None
         self.since = time.time()
@@ -87,14 +89,14 @@ class Service:
     def status(self):
         return {
             "name": self.name, "state": self.state, "wanted": self.wanted, "pid": self.who["pid"] if self.who else None,
-            "starts": self.starts, "failures": self.failures, "last_exit": self.last_exit, "ready_ms": self.ready_ms,
-            "since": self.since, "log": self.spec["log"],
+            "starts": self.starts, "failures": self.failures, "failed_starts": self.failed_starts, "last_exit": self.last_exit,
+            "ready_ms": self.ready_ms, "since": self.since, "log": self.spec["log"],
         }
 
     def want(self, wanted):
         with self.changed:
             self.wanted = wanted
-            self.failures = 0
+            self.failures = self.failed_starts = 0
             self.changed.notify_all()
 
     def wait_state(self, states, timeout_s):
@@ -148,8 +150,10 @@ class Service:
                 continue
             if time.monotonic() - started > HEALTHY_S:
                 self.failures = 0
-            delay = BACKOFF_S[min(self.failures, len(BACKOFF_S) - 1)]
-            self.failures += 1
+            was_ready = self.ready_ms is not None
+            delay = BACKOFF_S[min(self.failures, READY_STEPS if was_ready else len(BACKOFF_S) - 1)]
+            self.failures = max(self.failures, 1) if was_ready else self.failures + 1
+            self.failed_starts = 0 if was_ready else self.failed_starts + 1
             self._set("backoff")
             self._pause(delay)
             if not self.wanted:

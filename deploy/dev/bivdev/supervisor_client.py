@@ -35,15 +35,15 @@ class SupervisorClient:
         return {s["name"]: s for s in answer["services"]} if answer else {}
 
     def wait_running(self, names, timeout_s, on_wait=None):
-        """None when all run, else the status of the first one that does not (after it failed three times or the time is up)."""
+        """None when all run, else the status of the first one that does not (after it ended three times before it was ready, or the time is up)."""
         end = time.monotonic() + timeout_s
         while True:
             have = self.services()
-            missing = [have.get(name, {"name": name, "state": "unknown", "failures": 0}) for name in names
+            missing = [have.get(name, {"name": name, "state": "unknown", "failed_starts": 0}) for name in names
                        if have.get(name, {}).get("state") != "running"]
             if not missing:
                 return None
-            broken = [s for s in missing if s["failures"] >= 3]
+            broken = [s for s in missing if s["failed_starts"] >= 3]
             if broken or time.monotonic() > end:
                 return (broken or missing)[0]
             if on_wait:
