@@ -26,9 +26,9 @@ bool http_is_hop_by_hop(const char *name);
 
 /*
  * The read buffer that all connections of a thread share: an idle connection holds none. Taken for the time of one read callback;
- * taking it twice asserts.
+ * taking it twice asserts. The size is measured: 64 KiB cost half as much CPU again for a 64 MiB answer, 512 KiB gained nothing.
  */
-enum { HTTP_SCRATCH_BYTES = 64 * 1024 };
+enum { HTTP_SCRATCH_BYTES = 256 * 1024 };
 uint8_t *http_scratch_take(void);
 void http_scratch_give(void);
 

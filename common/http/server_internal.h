@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* server_internal - what server.c, conn.c, req.c, body.c, reply.c and upgrade.c share. */
+/* server_internal - what server.c, conn.c, conn_watch.c, req.c, body.c, reply.c and upgrade.c share. */
 #include "common/base/buf.h"
 #include "common/base/list.h"
 #include "common/http/http_internal.h"
@@ -153,6 +153,14 @@ static inline bool conn_has_input(const struct http_conn *c)
 {
     return c->handing ? c->rest_len : c->in.len;
 }
+
+void conn_enter(struct http_conn *c, enum conn_state state);
+bool conn_reads(const struct http_conn *c); /* whether input is wanted */
+void conn_after(void *arg); /* after every event and every kick */
+
+/* ---- conn_watch.c ---- */
+void conn_set_timer(struct http_conn *c);
+void conn_on_timer(void *arg);
 
 /* ---- req.c ---- */
 /* NULL: the head does not make a request (no memory for it in the arena). Takes the arena. */

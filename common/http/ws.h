@@ -5,7 +5,7 @@
  * masks, RSV bits, opcodes, UTF-8 of text, control frame rules are checked (1002, 1007). Ping is answered; we ping after
  * ping_ms of silence and end after three unanswered ones. Close is echoed at once.
  * Messages read before a close or reset are delivered before on_close; a paused socket whose peer turns out to be gone (looked at every
- * ping_ms) delivers what it has read, 64 KiB at most, without waiting for the end of the pause.
+ * ping_ms) delivers what it has read, 256 KiB at most, without waiting for the end of the pause.
  * After a violation on_close gets the code that was sent (1002, 1007, 1009).
  */
 #include <stdbool.h>

@@ -95,7 +95,7 @@ def run_wrk(name, port, pid, path, seconds, connections):
 
 
 def compare(title, sides, path, seconds, connections, rounds):
-    """The sides take turns, so that a noisy moment hits both."""
+    """The sides take turns, so that a noisy moment hits both. nginx has its default buffers unless the title says otherwise."""
     results = {name: [] for name in sides}
     for _ in range(rounds):
         for name, (port, pid) in sides.items():
@@ -104,9 +104,9 @@ def compare(title, sides, path, seconds, connections, rounds):
     for name, rows in results.items():
         us = [r[0] for r in rows]
         medians[name] = statistics.median(us)
-        print(f"{title:34} {name:6} {medians[name]:10.1f} us CPU a request (min {min(us):.1f}, max {max(us):.1f})"
+        print(f"{title:36} {name:6} {medians[name]:10.1f} us CPU a request (min {min(us):.1f}, max {max(us):.1f})"
               f"  {statistics.median(r[1] for r in rows):9.1f} requests/s")
-    print(f"{title:34} ratio  {medians['ours'] / medians['nginx']:10.2f}")
+    print(f"{title:36} ratio  {medians['ours'] / medians['nginx']:10.2f}")
 
 
 def watch_memory(pid, command):
@@ -137,7 +137,7 @@ def main():
     a = p.parse_args()
     folder = tempfile.mkdtemp(prefix="http-bench-", dir=os.environ.get("TMPDIR", "/tmp"))
     os.chmod(folder, 0o755)
-    ports = [free_port() for _ in range(2)]
+    ports = [free_port() for _ in range(3)]
     running = []
     try:
         os.makedirs(f"{folder}/www")
@@ -147,7 +147,11 @@ def main():
         running.append(Nginx(folder, "origin", f"server {{ listen 127.0.0.1:{ports[0]} backlog=1024; root {folder}/www; }}"))
         proxy = Nginx(folder, "proxy", f"""upstream o {{ server 127.0.0.1:{ports[0]}; keepalive 64; keepalive_requests 100000000; }}
   server {{ listen 127.0.0.1:{ports[1]} backlog=1024; location / {{
-    proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_request_buffering off; proxy_buffering on; proxy_max_temp_file_size 0;
+    proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_request_buffering off; proxy_max_temp_file_size 0;
+  }} }}
+  server {{ listen 127.0.0.1:{ports[2]} backlog=1024; location / {{
+    proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_request_buffering off; proxy_max_temp_file_size 0;
+    proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 256k;
   }} }}""")
         running.append(proxy)
         ours = subprocess.Popen([a.proxy, "proxy", "0", f"127.0.0.1:{ports[0]}"], stdout=subprocess.PIPE, text=True)
@@ -165,13 +169,15 @@ def main():
         compare("GET 612 B, 32 connections", sides, "/small", a.seconds, 32, a.rounds)
         compare("GET 612 B, 1 connection", sides, "/small", a.seconds, 1, a.rounds)
         compare("GET 64 MiB, 2 connections", sides, "/big", a.seconds, 2, a.rounds)
+        tuned = {**sides, "nginx": (ports[2], proxy.worker())}
+        compare("GET 64 MiB, nginx with 64k buffers", tuned, "/big", a.seconds, 2, a.rounds)
         print(f"idle after it: ours {rss_kib(ours.pid)} KiB resident")
         gib = 1 << 30
         for title, command in (
                 ("1 GiB down", ["curl", "-sS", "-o", "/dev/null", f"http://127.0.0.1:{relay_port}/{gib}"]),
                 ("1 GiB up", ["sh", "-c", f"head -c {gib} /dev/zero | curl -sS -T - -o /dev/null http://127.0.0.1:{relay_port}/up"])):
             before, peak, cpu, seconds = watch_memory(relay.pid, command)
-            print(f"{title:34} ours   {before} KiB before, peak {peak} KiB, {cpu:.2f} s CPU, {1024 / seconds:.0f} MiB/s")
+            print(f"{title:36} ours   {before} KiB before, peak {peak} KiB, {cpu:.2f} s CPU, {1024 / seconds:.0f} MiB/s")
     finally:
         for one in reversed(running):
             one.stop() if isinstance(one, Nginx) else (one.terminate(), one.wait())
