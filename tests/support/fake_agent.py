@@ -307,25 +307,35 @@ class FakeAgent:
             sock.close()
 
     def _body(self, sock, headers, buffer):
-        if headers.get("transfer-encoding") == "chunked":
-            body = b""
-            while True:
-                while b"\r\n" not in buffer:
-                    buffer += sock.recv(1 << 16)
-                line, buffer = buffer.split(b"\r\n", 1)
-                size = int(line, 16)
-                while len(buffer) < size + 2:
-                    buffer += sock.recv(1 << 18)
-                body, buffer = body + buffer[:size], buffer[size + 2:]
-                if size == 0:
-                    return body, buffer
-        length = int(headers.get("content-length", 0))
-        while len(buffer) < length:
+        def more():
             got = sock.recv(1 << 18)
             if not got:
                 raise OSError("cut")
-            buffer += got
-        return buffer[:length], buffer[length:]
+            return got
+        if headers.get("transfer-encoding") != "chunked":
+            length, parts = int(headers.get("content-length", 0)), [buffer]
+            have = len(buffer)
+            while have < length:
+                parts.append(more())
+                have += len(parts[-1])
+            whole = b"".join(parts)
+            return whole[:length], whole[length:]
+        parts = []
+        while True:
+            while b"\r\n" not in buffer:
+                buffer += more()
+            line, buffer = buffer.split(b"\r\n", 1)
+            size = int(line, 16)
+            chunk = [buffer]
+            have = len(buffer)
+            while have < size + 2:
+                chunk.append(more())
+                have += len(chunk[-1])
+            whole = b"".join(chunk)
+            parts.append(whole[:size])
+            buffer = whole[size + 2:]
+            if size == 0:
+                return b"".join(parts), buffer
 
     def _answer(self, sock, method, path, headers, body):
         status, data = self._route(method, path, headers, body)
