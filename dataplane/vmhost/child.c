@@ -46,6 +46,7 @@ struct child {
     struct selftest *selftest;  /* owned */
     struct timer *probe_again;  /* owned */
     struct timer *reserve;      /* owned */
+    bool open;                  /* host API and heartbeats, or the selftest */
     bool stopping, told_no_image;
     int code;
 };
@@ -149,6 +150,29 @@ static void child_find_accel(void *arg)
         child_fatal(c, err_set(&e, r, "probe: %s", strerror(-r)), &e);
 }
 
+/* After the first look at accelerator and images: until then a create would find no template. */
+static void child_open_doors(struct child *c)
+{
+    struct err e = ERR_INIT;
+    int r;
+
+    if (c->open)
+        return;
+    c->open = true;
+    if (c->is_selftest) {
+        c->selftest = selftest_start(&c->host, c->selftest_count, child_on_selftest, c);
+        return;
+    }
+    r = host_api_open(&c->api, &c->host, &e);
+    if (r == 0)
+        r = heartbeat_open(&c->heartbeat, &c->host, &e);
+    if (r < 0) {
+        child_fatal(c, r, &e);
+        return;
+    }
+    log_info(NULL, "ready", "host", c->host.name, "host_api", c->conf.listen, "gate", c->conf.gate_socket);
+}
+
 static void child_on_accel(void *arg, int r, const struct err *e)
 {
     struct child *c = arg;
@@ -156,6 +180,7 @@ static void child_on_accel(void *arg, int r, const struct err *e)
     c->probe = NULL;
     if (r == 0) {
         templates_start(c->host.templates);
+        child_open_doors(c);
         heartbeat_now(c->heartbeat);
         return;
     }
@@ -166,27 +191,12 @@ static void child_on_accel(void *arg, int r, const struct err *e)
     if (!c->told_no_image)
         log_error(NULL, "no accelerator yet, trying again every few seconds", "reason", err_text(e, r));
     c->told_no_image = true;
-    if (c->is_selftest)
-        child_stop(c, 1);
-    timer_set(c->probe_again, PROBE_AGAIN_MS);
-}
-
-static int child_open_doors(struct child *c, struct err *e)
-{
-    int r;
-
     if (c->is_selftest) {
-        c->selftest = selftest_start(&c->host, c->selftest_count, child_on_selftest, c);
-        return 0;
+        child_stop(c, 1);
+        return;
     }
-    r = gate_open(&c->host.gate, &c->host, e);
-    if (r == 0)
-        r = host_api_open(&c->api, &c->host, e);
-    if (r == 0)
-        r = heartbeat_open(&c->heartbeat, &c->host, e);
-    if (r == 0)
-        log_info(NULL, "ready", "host", c->host.name, "host_api", c->conf.listen, "gate", c->conf.gate_socket);
-    return r;
+    child_open_doors(c);
+    timer_set(c->probe_again, PROBE_AGAIN_MS);
 }
 
 static void child_on_adopted(void *arg, int r)
@@ -198,7 +208,7 @@ static void child_on_adopted(void *arg, int r)
         child_fatal(c, err_set(&e, r, "adopt virtual machines: %s", strerror(-r)), &e);
         return;
     }
-    r = child_open_doors(c, &e);
+    r = c->is_selftest ? 0 : gate_open(&c->host.gate, &c->host, &e); /* machines that run get their routes at once */
     if (r < 0) {
         child_fatal(c, r, &e);
         return;

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -145,6 +146,26 @@ class Gateway:
         answer = connection.getresponse()
         with connection.sock or sock:
             return Answer(answer.status, answer.read())
+
+    def spawn(self, vm_id, cmd, *args, user="root"):
+        """Starts a process in the guest over the agent's link and leaves it alone."""
+        sock = self.connect(vm_id)
+        assert isinstance(sock, socket.socket), sock
+        sock.settimeout(20)
+        with sock:
+            token = self.routes[str(vm_id)]["agent_token"]
+            sock.sendall(f"GET /agent/v1/link HTTP/1.1\r\nHost: agent\r\nAuthorization: Bearer {token}\r\n"
+                         "Connection: Upgrade\r\nUpgrade: bivouac-link/1\r\n\r\n".encode())
+            data = b""
+            while b"\r\n\r\n" not in data:
+                data += sock.recv(4096)
+            assert data.startswith(b"HTTP/1.1 101"), data
+            start = json.dumps({"cmd": cmd, "args": list(args), "user": user}).encode()
+            sock.sendall(struct.pack("<IBI", 5 + len(start), 1, 7) + start)
+            data = data.split(b"\r\n\r\n", 1)[1]
+            while b'"os_pid"' not in data and b'"error"' not in data:
+                data += sock.recv(4096)
+            assert b'"os_pid"' in data, data
 
 
 class VmhostRig:

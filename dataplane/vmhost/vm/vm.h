@@ -58,6 +58,8 @@ struct vm {
     uint64_t began_ns;
     /* how it ends */
     bool forget;                   /* control asked for its end: no entry stays */
+    bool undone;                   /* a create that was cut by a crash: the same generation may come again */
+    bool leaving;                  /* the end of QEMU is wanted: a cold boot follows */
     bool end_wanted;               /* in the middle of another flow: end afterwards, or undo */
     char end_reason[24];
     bool adopting;                 /* the start of the service waits for it */

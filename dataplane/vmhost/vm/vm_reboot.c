@@ -26,6 +26,7 @@ static int vm_step_leave(struct flow *f, void *arg, struct err *e)
     struct vm *v = arg;
 
     (void) e;
+    v->leaving = true;
     if (v->machine)
         machine_kill(v->machine);
     return vm_undo_slot(f, arg);

@@ -107,7 +107,7 @@ static void vm_on_exit(void *arg)
     struct vm *v = arg;
     struct log_ctx c;
 
-    if (v->state == VM_STOPPING || v->state == VM_GONE || flow_undoing(&v->flow))
+    if (v->state == VM_STOPPING || v->state == VM_GONE || v->leaving || flow_undoing(&v->flow))
         return;
     log_warn(vm_ctx(v, &c), "qemu of a virtual machine has ended", "said", machine_said(v->machine));
     if (flow_running(&v->flow))
@@ -120,7 +120,7 @@ static void vm_on_qmp_lost(void *arg)
 {
     struct vm *v = arg;
 
-    if (v->state == VM_STOPPING || v->state == VM_GONE || flow_undoing(&v->flow))
+    if (v->state == VM_STOPPING || v->state == VM_GONE || v->leaving || flow_undoing(&v->flow))
         return;
     if (flow_running(&v->flow))
         flow_fail(&v->flow, -EIO, "QEMU's monitor broke");
@@ -132,6 +132,7 @@ void vm_machine_open(struct vm *v)
 {
     static const struct machine_ops ops = {.on_event = vm_on_event, .on_exit = vm_on_exit, .on_qmp_lost = vm_on_qmp_lost};
 
+    v->leaving = false;
     machine_free(v->machine);
     v->machine = machine_new(v->host, &ops, v);
 }

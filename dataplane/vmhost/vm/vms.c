@@ -195,7 +195,8 @@ static void vm_ended(void *arg, int r, const struct err *e)
     v->template = NULL;
     vms_settle(v);
     if (forget) {
-        tombs_put(s->tombs, id, v->j.generation);
+        if (!v->undone)
+            tombs_put(s->tombs, id, v->j.generation);
         vm_answer(&v->end_waiters, VM_OK, NULL, NULL);
         vms_drop_vm(v);
     } else {
@@ -342,9 +343,13 @@ static bool vms_fill_entry(struct journal_entry *j, const char *id, const struct
            str_copy(j->hostname, sizeof(j->hostname), spec->hostname) && str_copy(j->on_timeout, sizeof(j->on_timeout), spec->on_timeout);
 }
 
-static enum vm_error vms_check_template(const struct template *t, const struct host_vm_spec *spec, const char **text)
+static enum vm_error vms_check_template(const struct host *h, const struct template *t, const struct host_vm_spec *spec, const char **text)
 {
     *text = NULL;
+    if (!t && !h->accel_known) {
+        *text = "this host does not know its accelerator yet";
+        return VM_E_TEMPLATE_BUILDING;
+    }
     if (!t) {
         *text = "this host has no such template";
         return VM_E_NO_TEMPLATE;
@@ -403,7 +408,7 @@ void vms_create(struct vms *s, const char *id, const struct host_vm_spec *spec, 
     if (vms_create_found(s, id, spec->generation, op_slot, done, arg))
         return;
     t = templates_find(s->host->templates, spec->template_ref.slug, spec->template_ref.version);
-    r = vms_check_template(t, spec, &text);
+    r = vms_check_template(s->host, t, spec, &text);
     if (r == VM_OK && s->host->draining) {
         r = VM_E_NO_CAPACITY;
         text = "this host is being drained";

@@ -51,6 +51,7 @@ static void vm_begin_cleanup(struct vm *v, const char *reason, bool forget)
 {
     (void) str_copy(v->end_reason, sizeof(v->end_reason), reason);
     v->forget = forget || vm_is_internal(v);
+    v->undone = forget;
     v->state = VM_STOPPING;
     vms_begin_end(v);
 }
