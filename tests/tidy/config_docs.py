@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 PROGRAMS = ["bivouac-control", "bivouac-gateway", "bivouac-vmhost"]
+COMMANDS = {"bivouac-control": ["serve"]}
 DOCUMENT = os.path.join("docs", "config.md")
 HEAD = """<!-- SPDX-License-Identifier: Apache-2.0 -->
 # Configuration
@@ -24,7 +25,7 @@ This page is made by `tests/tidy/config_docs.py --write` from what the programs 
 def document(folder):
     parts = [HEAD]
     for program in PROGRAMS:
-        parts.append(subprocess.run([os.path.join(folder, program), "--config-docs"], capture_output=True, text=True, check=True).stdout)
+        parts.append(subprocess.run([os.path.join(folder, program), *COMMANDS.get(program, []), "--config-docs"], capture_output=True, text=True, check=True).stdout)
     return "\n".join(parts)
 
 

@@ -7,9 +7,9 @@ from bivdev import console, fleet, leftovers, proc
 
 
 def rss_mb(pid):
-    """Resident memory of a process and its children in MB."""
+    """Resident memory of a service's own processes in MB; machines are counted elsewhere."""
     total = 0
-    pids = {pid} | {p for p, _, _ in proc.each() if parent_of(p) == pid}
+    pids = {pid} | {p for p, _, _ in proc.each() if parent_of(p) == pid and not is_machine(p)}
     for one in pids:
         try:
             with open(f"/proc/{one}/statm") as file:
@@ -17,6 +17,13 @@ def rss_mb(pid):
         except OSError:
             pass
     return total / 1e6
+
+
+def is_machine(pid):
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe")).startswith("qemu-")
+    except OSError:
+        return False
 
 
 def parent_of(pid):
