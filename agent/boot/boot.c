@@ -37,6 +37,7 @@ static const struct {
     {"enter the root disk", boot_enter_root},
     {"mount", boot_mount_rest},
     {"make kernel settings", boot_settings},
+    {"take a name", boot_name},
     {"set the network up", boot_network},
     {"make control groups", boot_groups},
     {"raise priority", boot_priority},

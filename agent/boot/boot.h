@@ -19,6 +19,7 @@ int boot_mount_early(struct err *e) must_check;   /* mounts.c: /proc /sys /dev o
 int boot_mount_rest(struct err *e) must_check;    /* mounts.c: /run /dev/pts ... of the new root */
 int boot_load_modules(struct err *e) must_check;  /* modules.c */
 int boot_enter_root(struct err *e) must_check;    /* root.c */
+int boot_name(struct err *e) must_check;          /* name.c */
 int boot_network(struct err *e) must_check;       /* network.c */
 int boot_settings(struct err *e) must_check;      /* settings.c: sysctls, power commands, device modes */
 

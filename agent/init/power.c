@@ -17,7 +17,7 @@
 #include "common/base/mem.h"
 #include "common/loop/loop.h"
 
-enum { POWER_TICK_MS = 50, POWER_TERM_MS = 3000, POWER_KILL_MS = 1000, MOUNTS_MAX = 64 };
+enum { POWER_TICK_MS = 50, POWER_HANGUP_MS = 1000, POWER_TERM_MS = 3000, POWER_KILL_MS = 1000, MOUNTS_MAX = 64 };
 
 enum power_state { POWER_UP, POWER_ASKING, POWER_KILLING };
 
@@ -25,6 +25,7 @@ struct power {
     struct agent *agent;
     enum power_state state;
     enum power_mode mode;
+    bool hung_up;
     struct timer *timer;
     uint64_t since_ms;
 };
@@ -109,6 +110,10 @@ static void power_on_tick(void *arg)
         power_finish(p);
         return;
     }
+    if (!p->hung_up && age >= POWER_HANGUP_MS) { /* interactive shells ignore SIGTERM */
+        p->hung_up = true;
+        (void) power_signal(p, SIGHUP);
+    }
     if (p->state == POWER_ASKING && age >= POWER_TERM_MS) {
         power_set_state(p, POWER_KILLING);
         (void) power_signal(p, SIGKILL);
@@ -128,7 +133,6 @@ void power_begin(struct power *p, enum power_mode mode)
     if (cgroup_thaw(&e) < 0)
         log_warn(NULL, "could not thaw the users' processes", "reason", e.text);
     (void) power_signal(p, SIGTERM);
-    (void) power_signal(p, SIGHUP); /* interactive shells ignore the first */
     (void) power_signal(p, SIGCONT);
     timer_set(p->timer, POWER_TICK_MS);
 }

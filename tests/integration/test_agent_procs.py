@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's processes over its link: streams, the end, stdin, terminals, limits; and the REST routes beside it."""
+import hashlib
 import json
 import os
 import struct
@@ -153,7 +154,7 @@ def test_hz04_background_child_that_never_pauses(link):
     pid = link.start("sh", "-c", "(while :; do echo noise; done) & echo $!; exec sleep 0.2", user="root")
     end = link.wait_exit(pid)
     assert end["exit_code"] == 0 and time.monotonic() - begin < 8
-    child = int(link.output(pid).split()[0] if link.output(pid).split()[0].isdigit() else [w for w in link.output(pid).split() if w.isdigit()][0])
+    child = next(int(word) for word in link.output(pid).split() if word.isdigit())
     time.sleep(0.3)
     assert alive(child)
     os.kill(child, 9)
@@ -279,8 +280,6 @@ def test_a_megabyte_through_cat(link):
         link.ok(link.stdin(pid, data))
     link.ok(link.close_stdin(pid))
     link.wait_exit(pid)
-    import hashlib
-
     assert link.output(pid).split()[0].decode() == hashlib.sha256(data * 5).hexdigest()
 
 
