@@ -145,7 +145,7 @@ static void listing_entry(struct listing *l, int dir_fd, const char *dir, const 
 static int listing_walk(struct listing *l, int fd, const char *path, uint64_t depth)
 {
     cleanup(names_deinit) struct names names = {0};
-    cleanup(fd_closep) int dir_fd = dup(fd);
+    cleanup(fd_closep) int dir_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     int r = names_read(l, &names, fd, ENTRIES_MAX - l->count + 1);
 
     if (r < 0 || dir_fd < 0)
