@@ -66,9 +66,9 @@ struct http_exchange_ops {
 };
 /*
  * GET, HEAD and OPTIONS without a body are sent once more when a kept-alive connection turns out to be closed before a byte of the answer;
- * others never, and they are not put on a connection that the peer has closed already. Data is borrowed during the callback, a head as long
- * as the exchange. After on_end and on_fail only http_exchange_free() is of use; it is allowed in any callback. head_deadline_ms runs from
- * the last byte that was sent; 0 = none. In line and while connecting it counts too (connecting: 10 s at most).
+ * others never. None is put on a connection that the peer has closed already or that holds bytes nobody asked for. Data is borrowed during
+ * the callback, a head as long as the exchange. After on_end and on_fail only http_exchange_free() is of use; it is allowed in any callback.
+ * head_deadline_ms runs from the last byte that was sent; 0 = none. In line and while connecting it counts too (connecting: 10 s at most).
  */
 /* body: Content-Length, HTTP_BODY_NONE or HTTP_BODY_CHUNKED. headers are sent as given plus Host, Content-Length/Transfer-Encoding. */
 int http_exchange_begin(struct http_exchange **out, struct http_pool *p, const char *method, const char *target,

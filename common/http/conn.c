@@ -381,7 +381,7 @@ static void conn_handle_eof(struct http_conn *c)
 
 static void conn_flush(struct http_conn *c)
 {
-    size_t sent = 0;
+    size_t sent = 0, queued = sendq_len(&c->out);
     int r = c->failed;
 
     if (!r)
@@ -390,8 +390,12 @@ static void conn_flush(struct http_conn *c)
         c->sent_ms = loop_now_ms(c->loop);
         server_count_bytes(0, sent);
     }
-    if (r < 0)
+    if (r < 0) {
         conn_fail(c, r);
+    } else if (c->state == CONN_HEAD && c->in.len && sendq_len(&c->out) < queued) {
+        c->since_ms = loop_now_ms(c->loop); /* a head that waited for the queue may go on: no event would tell it */
+        conn_kick(c);
+    }
 }
 
 /* Tells a producer that was told of a full queue. */
@@ -442,7 +446,7 @@ void conn_after(void *arg)
 
     assert(c->magic == HTTP_CONN_MAGIC);
     /* Without input too: an empty or a paused body may end now. */
-    if (c->in.len || (c->state == CONN_BODY && body_wanted(c->req)))
+    if (c->in.len || (c->state == CONN_BODY && body_wanted(c->req)) || c->state == CONN_DRAIN)
         conn_consume_kept(c);
     if (c->state != CONN_CLOSED && c->eof)
         conn_handle_eof(c);

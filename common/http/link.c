@@ -142,7 +142,6 @@ void link_attach(struct http_link *k, struct http_exchange *x)
 void link_park(struct http_link *k)
 {
     k->state = LINK_STATE_IDLE;
-    k->used = true;
     k->since_ms = loop_now_ms(k->loop);
     link_kick(k);
 }

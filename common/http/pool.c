@@ -104,8 +104,8 @@ int pool_acquire(struct http_pool *p, struct http_exchange *x, bool fresh)
     while (!fresh && !list_empty(&p->idle)) {
         struct http_link *k = pool_take_idle(p);
 
-        /* What cannot be sent twice is not sent into a connection that the peer has left already. */
-        if (!x->retry && link_is_stale(k)) {
+        /* One that the peer has left takes no request; bytes that wait in it are no answer to this one. */
+        if (link_is_stale(k)) {
             link_close(k, false);
             continue;
         }
@@ -143,7 +143,10 @@ void pool_link_closed(struct http_pool *p, struct http_link *k)
 
 void pool_link_free(struct http_pool *p, struct http_link *k)
 {
-    if (!list_empty(&p->waiting)) {
+    k->used = true;
+    if (!list_empty(&p->waiting) && link_is_stale(k)) {
+        link_close(k, false); /* the next in line connects */
+    } else if (!list_empty(&p->waiting)) {
         link_attach(k, pool_next_in_line(p));
     } else if (p->idle_count < p->idle_max) {
         list_prepend(&p->idle, &k->idle_node);

@@ -337,6 +337,72 @@ static void stale_connections_are_not_used(void **state)
     driver_close(&d);
 }
 
+/* Bytes behind a whole answer are nobody's: the next call gets a connection of its own and its own answer. */
+static void bytes_behind_an_answer_are_not_the_next_one(void **state)
+{
+    struct driver d;
+    struct http_pool *p;
+    struct result x;
+    struct raw up, again;
+    unsigned requests = 0;
+    uint16_t port;
+    int fd = listen_raw(&port);
+
+    (void) state;
+    driver_open(&d, NULL, echo, &requests);
+    p = pool_to(&d, port, 0);
+    call(p, &x, "GET", "/", NULL, 0);
+    raw_accept(&up, &d, fd);
+    raw_wait_bytes(&up, 10);
+    raw_text(&up, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    driver_until(&d, &x.done);
+    raw_text(&up, "HTTP/1.1 203 OK\r\nContent-Length: 4\r\n\r\nevil"); /* not seen by the loop before the next call begins */
+    call(p, &x, "GET", "/", NULL, 0);
+    raw_accept(&again, &d, fd);
+    raw_wait_bytes(&again, 10);
+    raw_text(&again, "HTTP/1.1 201 OK\r\nContent-Length: 0\r\n\r\n");
+    driver_until(&d, &x.done);
+    assert_int_equal(x.status, 201);
+    raw_close(&up);
+    raw_close(&again);
+    close(fd);
+    http_pool_free(p);
+    driver_close(&d);
+}
+
+/* A connection that goes from one call straight to the next in line is a kept-alive one too. */
+static void safe_calls_in_line_are_sent_again(void **state)
+{
+    struct driver d;
+    struct http_pool *p;
+    struct result first, second;
+    struct raw up, again;
+    unsigned requests = 0;
+    uint16_t port;
+    int fd = listen_raw(&port);
+
+    (void) state;
+    driver_open(&d, NULL, echo, &requests);
+    p = pool_to(&d, port, 1);
+    call(p, &first, "GET", "/", NULL, 0);
+    call(p, &second, "GET", "/", NULL, 0);
+    raw_accept(&up, &d, fd);
+    raw_wait_bytes(&up, 10);
+    raw_text(&up, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    driver_until(&d, &first.done);
+    raw_close(&up);
+    raw_accept(&again, &d, fd);
+    raw_wait_bytes(&again, 10);
+    raw_text(&again, "HTTP/1.1 201 OK\r\nContent-Length: 0\r\n\r\n");
+    driver_until(&d, &second.done);
+    assert_int_equal(second.r, 0);
+    assert_int_equal(second.status, 201);
+    raw_close(&again);
+    close(fd);
+    http_pool_free(p);
+    driver_close(&d);
+}
+
 /* ---- exchanges ---- */
 
 struct xfer {
@@ -548,7 +614,8 @@ int main(void)
         cmocka_unit_test(calls_reuse_a_connection), cmocka_unit_test(calls_wait_in_line),
         cmocka_unit_test(refused_and_silent_peers), cmocka_unit_test(misbehaving_peers),
         cmocka_unit_test(endless_interim_answers_end), cmocka_unit_test(only_safe_calls_are_sent_again),
-        cmocka_unit_test(stale_connections_are_not_used), cmocka_unit_test(bodies_stream_both_ways),
+        cmocka_unit_test(stale_connections_are_not_used), cmocka_unit_test(bytes_behind_an_answer_are_not_the_next_one),
+        cmocka_unit_test(safe_calls_in_line_are_sent_again), cmocka_unit_test(bodies_stream_both_ways),
         cmocka_unit_test(an_early_answer_ends_the_exchange), cmocka_unit_test(a_short_body_is_not_passed_off_as_whole),
         cmocka_unit_test(takeover_gives_the_bytes_behind), cmocka_unit_test(bad_requests_are_refused_here),
     };

@@ -611,6 +611,60 @@ static void drain_finishes_what_is_under_way(void **state)
     driver_close(&a.d);
 }
 
+/* ---- pipelining ---- */
+
+/* A request that waited for the answers before it goes on as soon as they are sent: nothing else may wake it. */
+static void pipelined_requests_go_on_when_the_queue_is_sent(void **state)
+{
+    static const char upgrade[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+                                  "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+    struct http_limits lim = {.queue_bytes = 4096};
+    struct app a;
+    struct raw c;
+    char text[4096] = "";
+
+    (void) state;
+    app_open(&a, "refuse", &lim);
+    raw_open(&c, &a.d);
+    for (int i = 0; i < 50; i++)
+        strcat(text, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    raw_text(&c, text);
+    driver_run(&a.d, 100);
+    assert_int_equal(a.arrived, 50);
+    raw_text(&c, text);
+    assert_int_equal(shutdown(c.fd, SHUT_WR), 0);
+    raw_wait_end(&c, 1000);
+    assert_int_equal(a.arrived, 100);
+    raw_close(&c);
+    /* One that may take the connection away waits for an empty queue. */
+    raw_open(&c, &a.d);
+    raw_text(&c, upgrade);
+    driver_run(&a.d, 100);
+    assert_int_equal(a.arrived, 102);
+    raw_close(&c);
+    driver_close(&a.d);
+}
+
+/* Answered while the end of the body was held back: nothing is left to drain, the connection is idle at once. */
+static void an_answer_during_a_pause_at_the_end(void **state)
+{
+    struct app a;
+    struct raw c;
+
+    (void) state;
+    app_open(&a, "pause", NULL);
+    raw_open(&c, &a.d);
+    raw_text(&c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    driver_run(&a.d, 50);
+    assert_int_equal(a.got, 3);
+    http_reply(a.req, 200, NULL, "end", 3);
+    ask_and_close(&c, "end");
+    http_server_drain(a.d.server);
+    raw_wait_end(&c, 1000);
+    raw_close(&c);
+    driver_close(&a.d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -625,6 +679,8 @@ int main(void)
         cmocka_unit_test(owners_may_end_anything_anywhere), cmocka_unit_test(the_end_of_the_server_tells_every_request),
         cmocka_unit_test(caps_turn_away), cmocka_unit_test(the_longest_idle_makes_room),
         cmocka_unit_test(drain_finishes_what_is_under_way),
+        cmocka_unit_test(pipelined_requests_go_on_when_the_queue_is_sent),
+        cmocka_unit_test(an_answer_during_a_pause_at_the_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
