@@ -5,7 +5,7 @@
 #include <string.h>
 #include "control/db/tx.h"
 
-enum { IDEM_BEGIN, IDEM_BIND, IDEM_FINISH, IDEM_DROP, IDEM_GET, IDEM_PURGE };
+enum { IDEM_BEGIN, IDEM_BIND, IDEM_FINISH, IDEM_DROP, IDEM_DROP_TOKEN, IDEM_GET, IDEM_PURGE };
 
 static const struct db_stmt idem_stmts[] = {
     [IDEM_BEGIN] = {"idempotency_begin",
@@ -20,7 +20,13 @@ static const struct db_stmt idem_stmts[] = {
                      "UPDATE idempotency_keys SET status = $3, answer_box = $4::bytea"
                      " WHERE team_id = $1 AND key = $2 AND answer_box IS NULL",
                      4},
-    [IDEM_DROP] = {"idempotency_drop", "DELETE FROM idempotency_keys WHERE sandbox_id = $1 AND answer_box IS NULL", 1},
+    [IDEM_DROP] = {"idempotency_drop", "DELETE FROM idempotency_keys k USING sandboxes s WHERE k.sandbox_id = $1 AND k.answer_box IS NULL"
+                   " AND s.id = k.sandbox_id AND s.state IN ('failed', 'destroyed')",
+                   1},
+    [IDEM_DROP_TOKEN] = {"idempotency_drop_token",
+                         "DELETE FROM idempotency_keys k USING sandboxes s WHERE s.route_token = $1 AND k.sandbox_id = s.id"
+                         " AND k.answer_box IS NULL AND s.state IN ('failed', 'destroyed')",
+                         1},
     [IDEM_GET] = {"idempotency_get",
                   "SELECT request_hash, status, answer_box FROM idempotency_keys WHERE team_id = $1 AND key = $2", 2},
     [IDEM_PURGE] = {"idempotency_purge",
@@ -59,6 +65,12 @@ void idempotency_add_drop_of_sandbox(struct db_tx *tx, int64_t sandbox_id)
 {
     tx_add(tx, &idem_stmts[IDEM_DROP]);
     tx_i64(tx, sandbox_id);
+}
+
+void idempotency_add_drop_of_token(struct db_tx *tx, const char *route_token)
+{
+    tx_add(tx, &idem_stmts[IDEM_DROP_TOKEN]);
+    tx_text(tx, route_token);
 }
 
 void idempotency_add_get(struct db_tx *tx, int64_t team_id, const char *key)

@@ -24,8 +24,9 @@ void idempotency_add_begin(struct db_tx *tx, int64_t team_id, const char *key, c
 /* In the same transaction, after the insert of a sandbox. */
 void idempotency_add_bind_new_sandbox(struct db_tx *tx, int64_t team_id, const char *key);
 void idempotency_add_finish(struct db_tx *tx, int64_t team_id, const char *key, int64_t status, const void *box, size_t len);
-/* The work failed and left nothing: the key may be used again. Answered ones stay. */
+/* If the sandbox has ended (also in this transaction): the key may be used again. Answered ones stay. */
 void idempotency_add_drop_of_sandbox(struct db_tx *tx, int64_t sandbox_id);
+void idempotency_add_drop_of_token(struct db_tx *tx, const char *route_token); /* of the sandbox with this token; as above */
 void idempotency_add_get(struct db_tx *tx, int64_t team_id, const char *key);
 int idempotency_decode(const struct db_tx *tx, unsigned stmt, struct arena *a, struct idempotency_row *out) must_check; /* -ENOENT */
 void idempotency_add_purge(struct db_tx *tx); /* expired ones, at most 1,000 */

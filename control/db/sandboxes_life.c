@@ -10,6 +10,8 @@ enum {
     LIFE_PLACE,
     LIFE_READY,
     LIFE_END,
+    LIFE_REAP,
+    LIFE_END_UNSURE,
     LIFE_DESTROY,
     LIFE_OFF_HOST,
     LIFE_OF_HOST,
@@ -46,6 +48,15 @@ static const struct db_stmt life_stmts[] = {
                   "UPDATE sandboxes SET state = $3, lease_until = NULL, ended_at = now(), end_reason = $4, end_message = $5"
                   " WHERE id = $1 AND generation = $2 AND state NOT IN ('failed', 'destroyed')",
                   5},
+    [LIFE_REAP] = {"life_reap",
+                   "UPDATE sandboxes SET state = $3, lease_until = NULL, ended_at = now(), end_reason = $4, end_message = $5"
+                   " WHERE id = $1 AND generation = $2"
+                   " AND (lease_until < now() OR (state = 'ready' AND deadline_at < now()))",
+                   5},
+    [LIFE_END_UNSURE] = {"life_end_unsure",
+                         "UPDATE sandboxes SET state = 'failed', lease_until = NULL, ended_at = now(), end_reason = $2,"
+                         " end_message = $3 WHERE route_token = $1 AND state = 'creating'",
+                         3},
     [LIFE_DESTROY] =
         {"life_destroy",
          "WITH old AS (SELECT id, state, host_id, generation, on_host FROM sandboxes"
@@ -118,12 +129,31 @@ void life_add_ready(struct db_tx *tx, int64_t id, int64_t generation, int64_t st
     tx_i64(tx, started_us);
 }
 
-void life_add_end(struct db_tx *tx, int64_t id, int64_t generation, const char *state, const char *reason, const char *message)
+static void life_add_ending(struct db_tx *tx, const struct db_stmt *how, int64_t id, int64_t generation, const char *state,
+                            const char *reason, const char *message)
 {
-    tx_add(tx, &life_stmts[LIFE_END]);
+    tx_add(tx, how);
     tx_i64(tx, id);
     tx_i64(tx, generation);
     tx_text(tx, state);
+    tx_text(tx, reason);
+    tx_text(tx, message);
+}
+
+void life_add_end(struct db_tx *tx, int64_t id, int64_t generation, const char *state, const char *reason, const char *message)
+{
+    life_add_ending(tx, &life_stmts[LIFE_END], id, generation, state, reason, message);
+}
+
+void life_add_reap(struct db_tx *tx, int64_t id, int64_t generation, const char *state, const char *reason, const char *message)
+{
+    life_add_ending(tx, &life_stmts[LIFE_REAP], id, generation, state, reason, message);
+}
+
+void life_add_end_unsure(struct db_tx *tx, const char *route_token, const char *reason, const char *message)
+{
+    tx_add(tx, &life_stmts[LIFE_END_UNSURE]);
+    tx_text(tx, route_token);
     tx_text(tx, reason);
     tx_text(tx, message);
 }

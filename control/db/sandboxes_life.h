@@ -36,6 +36,10 @@ void life_add_place(struct db_tx *tx, int64_t id, int64_t generation, int64_t ho
 void life_add_ready(struct db_tx *tx, int64_t id, int64_t generation, int64_t started_us);
 /* Any living state -> failed or destroyed. Affects one row, or none. */
 void life_add_end(struct db_tx *tx, int64_t id, int64_t generation, const char *state, const char *reason, const char *message);
+/* As above, but only while its lease is over, or while it is ready and over its deadline: somebody may have been quicker. */
+void life_add_reap(struct db_tx *tx, int64_t id, int64_t generation, const char *state, const char *reason, const char *message);
+/* creating -> failed, of the row with this route token, if there is one. */
+void life_add_end_unsure(struct db_tx *tx, const char *route_token, const char *reason, const char *message);
 /* A user's DELETE: one row (state before, host id or null, generation, on_host), or none: not there. */
 void life_add_destroy(struct db_tx *tx, int64_t id, const int64_t *teams, size_t teams_count);
 /* The host has no VM of it any more (only of ended ones). */

@@ -109,7 +109,7 @@ static void reap_next(struct reap *x)
     struct db_tx *tx = tx_new();
 
     tx_actor(tx, x->kind->actor, NULL);
-    life_add_end(tx, row->id, row->generation, x->kind->state, x->kind->reason, x->kind->message);
+    life_add_reap(tx, row->id, row->generation, x->kind->state, x->kind->reason, x->kind->message);
     if (x->kind->drop_keys)
         idempotency_add_drop_of_sandbox(tx, row->id);
     db_run(x->app->db, tx, 0, &x->db, reap_on_ended, x);

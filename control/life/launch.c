@@ -38,6 +38,7 @@ enum launch_state {
     LAUNCH_STARTING,  /* the host works */
     LAUNCH_READYING,  /* the row becomes ready */
     LAUNCH_UNDOING,   /* the row becomes failed */
+    LAUNCH_UNSURE,    /* answered; the insert may have happened without our knowing: looked up and failed */
     LAUNCH_OVER,
 };
 
@@ -83,7 +84,9 @@ static void launch_start_vm(struct launch *x);
 static void launch_ready(struct launch *x);
 static void launch_undo(struct launch *x, int outcome, const char *reason, const char *message);
 static void launch_undone(struct launch *x);
+static void launch_unsure(struct launch *x);
 static void launch_write_failure(struct launch *x);
+static void launch_look_up(struct launch *x);
 
 void launch_answer_bound(int64_t team_id, const char *key, char out[320])
 {
@@ -127,7 +130,7 @@ static void launch_close(struct launch *x)
     loop_reap(x->owner->conf.loop, x, launch_free);
 }
 
-static void launch_finish(struct launch *x, int outcome)
+static void launch_tell(struct launch *x, int outcome)
 {
     launch_done_fn *done = x->done;
     void *arg = x->arg;
@@ -136,6 +139,11 @@ static void launch_finish(struct launch *x, int outcome)
     x->done = NULL;
     if (done)
         done(arg, outcome, outcome == LAUNCH_OK ? &x->answer : NULL);
+}
+
+static void launch_finish(struct launch *x, int outcome)
+{
+    launch_tell(x, outcome);
     launch_close(x);
 }
 
@@ -158,6 +166,9 @@ static void launch_on_again(void *arg)
     case LAUNCH_UNDOING:
         launch_write_failure(x);
         return;
+    case LAUNCH_UNSURE:
+        launch_look_up(x);
+        return;
     default:
         assert(!"only these states wait");
     }
@@ -173,11 +184,50 @@ static void launch_on_deadline(void *arg)
         launch_undone(x);
         return;
     }
-    if (!x->inserted) { /* an insert that is under way may still happen: its lease ends it */
-        launch_finish(x, x->state == LAUNCH_INSERTING ? LAUNCH_E_AWAY : LAUNCH_E_NO_CAPACITY);
+    if (x->state == LAUNCH_UNSURE) { /* likewise */
+        launch_close(x);
+        return;
+    }
+    if (!x->inserted) {
+        if (x->state == LAUNCH_INSERTING)
+            launch_unsure(x);
+        else
+            launch_finish(x, LAUNCH_E_NO_CAPACITY);
         return;
     }
     launch_undo(x, LAUNCH_E_TIMEOUT, "start_timeout", "the sandbox was not ready in time");
+}
+
+/* ---- an insert without an answer ---- */
+static void launch_on_looked_up(void *arg, int r, const struct db_tx *tx)
+{
+    struct launch *x = arg;
+
+    (void) tx;
+    if (r == DB_E_AWAY || r == DB_E_TIMEOUT)
+        launch_retry(x, LAUNCH_RETRY_MS);
+    else
+        launch_close(x);
+}
+
+/* Its route token is known to nobody else. */
+static void launch_look_up(struct launch *x)
+{
+    struct db_tx *tx = tx_new();
+
+    tx_actor(tx, x->spec.actor, x->spec.request_id);
+    life_add_end_unsure(tx, x->row.route_token, "database_away", "the database was lost while the sandbox was made");
+    idempotency_add_drop_of_token(tx, x->row.route_token);
+    db_run(x->owner->conf.db, tx, 0, &x->op, launch_on_looked_up, x);
+}
+
+/* The client hears at once that it did not work; whether a row is there turns out when the database is back. */
+static void launch_unsure(struct launch *x)
+{
+    x->state = LAUNCH_UNSURE;
+    launch_tell(x, LAUNCH_E_AWAY);
+    timer_set(x->deadline, LAUNCH_LEASE_EXTRA_MS);
+    launch_retry(x, LAUNCH_RETRY_MS);
 }
 
 /* ---- undo ---- */
@@ -434,7 +484,7 @@ static void launch_on_inserted(void *arg, int r, const struct db_tx *tx)
         return;
     }
     if (r != DB_E_REFUSED) {
-        launch_finish(x, LAUNCH_E_AWAY);
+        launch_unsure(x);
     } else if (str_eq(tx_sqlstate(tx), DB_STATE_QUOTA)) {
         launch_finish(x, LAUNCH_E_QUOTA);
     } else if (str_eq(tx_sqlstate(tx), DB_STATE_UNIQUE) && str_eq(tx_constraint(tx), IDEMPOTENCY_UNIQUE)) {

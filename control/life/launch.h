@@ -9,6 +9,7 @@
  *     start     the host starts the VM; no room there: another host with the next generation (one more trip)
  *     ready     2: row ready, answer kept for the idempotency key
  *     undo      row failed, key free again; the VM is ended in the background
+ *     unsure    the insert got no answer: the client has its 503, the row is looked for and failed
  *
  * A crash in between leaves a row whose lease ends.
  */

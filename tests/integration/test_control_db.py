@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -109,6 +110,88 @@ def test_away_between_start_and_ready(stack, control, api):
     other = control.api(api.session.headers["Authorization"].split()[1])
     assert other.get(f"/sandboxes/{answers[0]['sandbox']['id']}").json()["sandbox"] == answers[0]["sandbox"]
     other.delete(f"/sandboxes/{answers[0]['sandbox']['id']}")
+
+
+class MutingProxy:
+    """Between control and PostgreSQL, on a unix socket: lets questions through and keeps answers back, then cuts."""
+
+    def __init__(self, folder, target):
+        self.target = target
+        self.muted = threading.Event()
+        self.pairs = []
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(os.path.join(folder, ".s.PGSQL.5432"))
+        self.listener.listen(64)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self.target)
+            self.pairs.append((client, server))
+            threading.Thread(target=self._pump, args=(client, server, False), daemon=True).start()
+            threading.Thread(target=self._pump, args=(server, client, True), daemon=True).start()
+
+    def _pump(self, source, to, answers):
+        try:
+            while data := source.recv(65536):
+                if not (answers and self.muted.is_set()):
+                    to.sendall(data)
+        except OSError:
+            pass
+
+    def cut(self):
+        pairs, self.pairs = self.pairs, []
+        for pair in pairs:
+            for one in pair:
+                one.shutdown(socket.SHUT_RDWR)
+                one.close()
+        self.muted.clear()
+
+    def close(self):
+        self.listener.close()
+        self.cut()
+
+
+def test_hz20_insert_without_an_answer(stack, tmp_path):
+    """The row is committed, the answer never comes: 503, then the row fails by itself and its key may be used again."""
+    proxy = MutingProxy(str(tmp_path), os.path.join(stack.postgres.socket_dir, ".s.PGSQL.5432"))
+    control = stack.add(database=stack.control.database, db_statement_ms=8000)
+    path = os.path.join(stack.folder, "url-proxy")
+    with open(path, "w") as out:
+        os.chmod(path, 0o600)
+        out.write(f"host={tmp_path} user=bivouac dbname={control.database}")
+    text = open(control.conf_file).read().replace(f"url-{control.database}", "url-proxy")
+    open(control.conf_file, "w").write(text)
+    control.start()
+    api = control.api(control.user()[0])
+    api.get("/sandboxes")
+    answers = []
+    lock = stack.postgres.connect(control.database)  # holds the insert until answers are kept back
+    lock.autocommit = False
+    lock.cursor().execute("SELECT 1 FROM team_quotas FOR UPDATE")
+    thread = threading.Thread(target=lambda: answers.append(api.post("/sandboxes", {}, expect=503, headers={"Idempotency-Key": "unsure"})))
+    thread.start()
+    wait.until(lambda: control.query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = %s", control.database), 5)
+    proxy.muted.set()
+    lock.rollback()
+    lock.close()
+    wait.until(lambda: control.query("SELECT 1 FROM sandboxes WHERE state = 'creating'"), 5)
+    proxy.cut()
+    thread.join(10)
+    assert answers[0].json()["error"] == "overloaded"
+    wait.until(lambda: not control.query("SELECT 1 FROM sandboxes WHERE state = 'creating'"), 8, what="the row to fail")
+    assert control.query("SELECT count(*) FROM sandboxes WHERE end_reason = 'database_away'") == [(1,)]
+    made = wait.until(lambda: api.post("/sandboxes", {}, expect=(201, 503), headers={"Idempotency-Key": "unsure"}).json().get("sandbox"), 8)
+    assert len(api.get("/sandboxes").json()["sandboxes"]) == 1
+    api.delete(f"/sandboxes/{made['id']}")
+    wait.until(control.counters_right, 5)
+    control.stop()
+    proxy.close()
 
 
 def test_slow_postgres_ends_in_503_and_the_queue_is_bounded(stack, control, api):

@@ -42,6 +42,7 @@ class Vm:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body leave together: no waiting for the peer's delayed acknowledgement
 
     def log_message(self, *_):
         pass
@@ -61,6 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+        self.wfile.flush()
 
     def handle_call(self, method):
         host = self.server.fake
