@@ -153,6 +153,9 @@ void watcher_page_end(struct watcher *w, const struct watcher_view *v, uint64_t 
     w->reading = false;
     if (w->state == WATCHER_ENDED)
         return;
+    /* The store may have lost its end since the page was asked for: that comes again. */
+    if (to > v->stored)
+        to = v->stored;
     if (whole && w->next <= to) {
         /* Wanted, once stored, and gone. */
         if (w->state != WATCHER_NEW) {
