@@ -74,7 +74,7 @@ static int jail_make_tree(const struct jail_conf *conf, struct err *e)
             return err_errno(e, "make link '%s'", jail_links[i].path);
     if (jail_copy("/etc/ld.so.cache", "etc/ld.so.cache", 0444, e) < 0)
         return e->code;
-    if (jail_copy(conf->shim, JAIL_SHIM + 1, 0555, e) < 0)
+    if (jail_copy(conf->shim, &JAIL_SHIM[1], 0555, e) < 0)
         return e->code;
     return jail_make_nodes(conf->kvm, e);
 }
