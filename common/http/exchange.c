@@ -228,12 +228,13 @@ void http_exchange_send_end(struct http_exchange *x)
     x->request_ended = true;
     if (x->body_left > 0 && x->link) { /* a short body must not look whole */
         x->link->failed = -EPROTO;
-        link_kick(x->link);
     } else if (x->body_left < 0) {
         exchange_put(x, &last, 1);
     }
-    if (x->link)
+    if (x->link) {
         x->link->since_ms = loop_now_ms(x->loop);
+        link_kick(x->link); /* the head's deadline begins, even when nothing was left to send */
+    }
 }
 
 void http_exchange_pause(struct http_exchange *x, bool paused)

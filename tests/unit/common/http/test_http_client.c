@@ -548,6 +548,37 @@ static void a_short_body_is_not_passed_off_as_whole(void **state)
     driver_close(&d);
 }
 
+/* The end of a body of known length sends nothing, yet the time to the answer's head runs from there. */
+static void the_head_deadline_runs_after_a_late_end(void **state)
+{
+    struct driver d;
+    struct http_pool *p;
+    struct xfer t = {0};
+    struct raw up;
+    unsigned requests = 0;
+    uint16_t port;
+    int fd = listen_raw(&port);
+
+    (void) state;
+    driver_open(&d, NULL, echo, &requests);
+    p = pool_to(&d, port, 0);
+    assert_int_equal(http_exchange_begin(&t.x, p, "POST", "/", NULL, 3, 200, &x_ops, &t), 0);
+    raw_accept(&up, &d, fd);
+    driver_until(&d, &t.ready);
+    http_exchange_send(t.x, "abc", 3);
+    driver_run(&d, 400);
+    assert_int_equal(t.fail, 0);
+    http_exchange_send_end(t.x);
+    driver_run(&d, 1000);
+    assert_int_equal(t.fail, 1);
+    assert_int_equal(t.r, -ETIMEDOUT);
+    http_exchange_free(t.x);
+    raw_close(&up);
+    close(fd);
+    http_pool_free(p);
+    driver_close(&d);
+}
+
 static void nothing(void *arg, unsigned events)
 {
     (void) arg;
@@ -617,6 +648,7 @@ int main(void)
         cmocka_unit_test(stale_connections_are_not_used), cmocka_unit_test(bytes_behind_an_answer_are_not_the_next_one),
         cmocka_unit_test(safe_calls_in_line_are_sent_again), cmocka_unit_test(bodies_stream_both_ways),
         cmocka_unit_test(an_early_answer_ends_the_exchange), cmocka_unit_test(a_short_body_is_not_passed_off_as_whole),
+        cmocka_unit_test(the_head_deadline_runs_after_a_late_end),
         cmocka_unit_test(takeover_gives_the_bytes_behind), cmocka_unit_test(bad_requests_are_refused_here),
     };
 
