@@ -64,12 +64,12 @@ def test_hz28_claims(rig, sandbox):
 
 def test_hz28_another_sandboxs_token(rig, sandbox):
     other = rig.sandbox()
-    expect(rig.get(sandbox, "/process", token=rig.token(other)), 403, "forbidden")
-    expect(rig.get(sandbox, "/process", token=rig.token(sandbox, rt=other["rt"])), 403, "forbidden")
-    expect(rig.get(sandbox, "/process", token=rig.token(sandbox, sub=other["id"])), 403, "forbidden")
+    expect(rig.get(sandbox, "/process", token=rig.token(other)), 401, "unauthorized")
+    expect(rig.get(sandbox, "/process", token=rig.token(sandbox, rt=other["rt"])), 401, "unauthorized")
+    expect(rig.get(sandbox, "/process", token=rig.token(sandbox, sub=other["id"])), 401, "unauthorized")
     with pytest.raises(Refused) as refused:
         rig.process(sandbox, token=rig.token(other)).start("x")
-    assert refused.value.status == 403
+    assert refused.value.status == 401
 
 
 def test_hz28_algorithms(rig, sandbox):
