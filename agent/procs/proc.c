@@ -101,6 +101,8 @@ static void proc_set_paused(struct proc *p, bool paused)
     if (p->paused != paused)
         p->table->paused += paused ? 1 : -1u;
     p->paused = paused;
+    if (paused)
+        procs_tick_soon(p->table);
     for (int i = 0; i < 2; i++) {
         if (p->streams[i].io)
             io_want(p->streams[i].io, paused ? 0 : IO_READ);
@@ -416,6 +418,7 @@ bool proc_ack(struct proc *p, uint64_t cursor)
 {
     if (!frames_ack(&p->frames, cursor, loop_now_ms(p->table->conf.loop)))
         return false;
+    procs_tick_soon(p->table);
     proc_resume(p);
     return true;
 }

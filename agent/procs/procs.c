@@ -8,7 +8,7 @@
 #include "common/base/mem.h"
 #include "common/loop/loop.h"
 
-enum { TICK_MS = 1000, TICK_PAUSED_MS = 100, INPUT_ALL_BYTES_MIN = 8 * MIB };
+enum { TICK_MS = 1000, TICK_PAUSED_MS = 100, TICK_EVICT_MS = 60000, INPUT_ALL_BYTES_MIN = 8 * MIB };
 
 static void procs_on_tick(void *arg);
 
@@ -88,7 +88,7 @@ static bool proc_is_stored(const struct proc *p)
     return p->frames.acked == frames_last(&p->frames);
 }
 
-static void procs_evict(struct procs *t)
+void procs_evict(struct procs *t)
 {
     uint64_t now = loop_now_ms(t->conf.loop);
 
@@ -102,28 +102,47 @@ static void procs_evict(struct procs *t)
     }
 }
 
+/* An idle machine should stay idle: there is a clock only as long as something waits for it. */
+static void procs_tick_in(struct procs *t, uint64_t ms)
+{
+    uint64_t due = loop_now_ms(t->conf.loop) + ms;
+
+    if (t->tick_ms && t->tick_ms <= due)
+        return;
+    t->tick_ms = due;
+    timer_set(t->tick, ms);
+}
+
+void procs_tick_soon(struct procs *t)
+{
+    procs_tick_in(t, t->paused ? TICK_PAUSED_MS : TICK_MS);
+}
+
 void procs_finished(struct procs *t, struct proc *p)
 {
     p->finished_ms = loop_now_ms(t->conf.loop);
     t->active--;
     t->finished++;
-    if (!timer_pending(t->tick))
-        timer_set(t->tick, TICK_MS);
+    procs_tick_in(t, TICK_EVICT_MS);
 }
 
 static void procs_on_tick(void *arg)
 {
     struct procs *t = arg;
     uint64_t now = loop_now_ms(t->conf.loop);
+    bool again = false;
 
+    t->tick_ms = 0;
     LIST_FOR_EACH(n, &t->all) {
         struct proc *p = LIST_ENTRY(n, struct proc, node);
 
-        frames_trim(&p->frames, now);
+        again |= frames_trim(&p->frames, now);
         proc_resume(p);
     }
     if (t->finished)
         procs_evict(t);
-    if (!list_empty(&t->all))
-        timer_set(t->tick, t->paused ? TICK_PAUSED_MS : TICK_MS);
+    if (again || t->paused)
+        procs_tick_soon(t);
+    else if (t->finished)
+        procs_tick_in(t, TICK_EVICT_MS);
 }

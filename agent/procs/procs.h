@@ -117,6 +117,7 @@ struct procs {
     struct input_budget input_budget;
     struct detached detached;
     struct timer *tick;
+    uint64_t tick_ms; /* when it is due; 0 = it is not set */
 };
 
 int procs_new(struct procs **out, const struct procs_conf *conf) must_check;
@@ -151,3 +152,5 @@ void proc_begin(struct proc *p);                      /* the exec worked */
 void proc_on_exit(void *arg, int status);             /* reaper_fn */
 void proc_resume(struct proc *p);                     /* reads again if there is room */
 void procs_finished(struct procs *t, struct proc *p); /* bookkeeping at PROC_FINISHED */
+void procs_evict(struct procs *t);                    /* those that are old, and the oldest stored ones if there are too many */
+void procs_tick_soon(struct procs *t);                /* something was acknowledged, or waits for room */

@@ -78,6 +78,8 @@ static bool start_check_room(struct procs *t, struct refusal *x)
     if (t->active >= PROCS_RUNNING_MAX)
         return refuse(x, "too_many_processes", "%u processes are running, that is the limit", t->active);
     if (t->active + t->finished >= PROCS_COUNT_MAX)
+        procs_evict(t);
+    if (t->active + t->finished >= PROCS_COUNT_MAX)
         return refuse(x, "too_many_processes", "the output of %u finished processes has not been collected yet", t->finished);
     return true;
 }
@@ -244,8 +246,6 @@ static void start_worked(struct proc *p)
         idset_add(&t->used, p->id);
     start_reply(t, &p->starter, NULL, NULL, p);
     proc_begin(p);
-    if (!timer_pending(t->tick))
-        timer_set(t->tick, 1000);
 }
 
 static void start_on_status(void *arg, unsigned events)

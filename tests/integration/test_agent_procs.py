@@ -520,6 +520,17 @@ def test_rest_list_get_delete_signal(agent, link):
     assert pid in [p["pid"] for p in agent.request("GET", "/runtime/v1/process?all=true", 200).json()["processes"]]
 
 
+def test_finished_processes_are_bounded(agent, link):
+    """The oldest leave, once the gateway has everything of them; memory comes back."""
+    for _ in range(12):
+        pids = [link.result(req)["pid"] for req in [link.start_nowait("true", user="root") for _ in range(100)]]
+        for pid in pids:
+            link.wait_exit(pid)
+    until(lambda: len(agent.request("GET", "/runtime/v1/process?all=true", 200).json()["processes"]) <= 1000)
+    until(lambda: agent.request("GET", "/agent/v1/health", 200).json()["processes"]["frame_bytes"] == 0, 15)
+    assert agent.request("GET", f"/runtime/v1/process/{pids[-1]}", 200).json()["status"] == "succeeded"
+
+
 def test_hz08_rest_grace_then_kill(agent, link):
     pid = link.start("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done", user="root")
     link.until(lambda: link.output(pid))
