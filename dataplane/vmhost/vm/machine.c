@@ -303,7 +303,7 @@ static int machine_ask(struct machine *m, const struct machine_start *s, int dis
 int machine_start(struct machine *m, const struct machine_start *s, struct op **op_slot, machine_started_fn *done, void *arg)
 {
     /* our copies are closed whatever happens: the image lock belongs to the open file, which QEMU alone must hold */
-    cleanup(fd_closep) int listener = s->qmp_listener;
+    cleanup(fd_closep) maybe_unused int listener = s->qmp_listener;
     cleanup(fd_closep) int disk = s->disk;
     int r;
 
