@@ -84,8 +84,9 @@ static void reply_decide_close(struct http_req *r, int64_t length)
 
     if (c->server->draining || (length < 0 && r->head.http10 && !r->bodiless))
         c->close_after = true;
-    /* An unread body that is too long to be drained. */
-    if (!r->body_done && (r->mode == BODY_UNCHOSEN || r->status >= 400) && c->body_left > 64 * KIB)
+    /* An unread body that is too long to be drained; refused in mid-body, one that does not say how long it is. */
+    if (!r->body_done && (r->mode == BODY_UNCHOSEN || r->status >= 400) &&
+        (c->body_left > 64 * KIB || (r->status >= 400 && r->head.body == HTTP_BODY_CHUNKED)))
         c->close_after = true;
 }
 

@@ -253,8 +253,13 @@ static void unread_bodies_are_drained_or_end_the_connection(void **state)
         answer_free(&x);
         raw_send(&c, big, 60000);
     }
-    raw_ask(&c, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", 403, &x);
+    /* of unknown length: the client is told not to use the connection again */
+    raw_ask(&c, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", 403, &x);
+    assert_string_equal(http_headers_get(&x.head.headers, "connection"), "close");
     answer_free(&x);
+    raw_wait_end(&c, 4000);
+    raw_close(&c);
+    raw_open(&c, &a.d);
     raw_text(&c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8388608\r\n\r\n");
     raw_send(&c, big, sizeof(big));
     raw_answer(&c, false, &x);
