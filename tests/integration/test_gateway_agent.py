@@ -78,7 +78,7 @@ def test_hz07_a_terminal(rig, sandbox):
     stream.read_until(b"40 120")
     other = rig.process(sandbox).connect(stream.pid, 0)
     other.read_until(b"40 120")
-    other.stdin("echo $((20+3))going; sleep 100\n")
+    other.stdin("sh -c 'echo $((20+3))going; exec sleep 100'\n")
     other.read_until(b"23going")
     other.stdin("\x03")
     stream.stdin("echo $((40+2))back\n")
