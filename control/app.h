@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* app - what a running bivouac-control is made of. One instance, built by serve.c, handed to every handler. */
+/* app - what a running bivouac-control is made of. One instance, built by serve.c, handed to every
+ * handler. */
 #include <stdint.h>
 #include "control/config.h"
 

@@ -30,7 +30,8 @@ struct control_config {
     const char *price_currency;
     int64_t price_vcpu_hour_micros, price_memory_gib_hour_micros, price_storage_gib_month_micros;
     /* time */
-    int64_t create_ms, host_call_ms, host_start_ms, heartbeat_fresh_ms, missing_grace_ms, deadline_grace_ms;
+    int64_t create_ms, host_call_ms, host_start_ms, heartbeat_fresh_ms, missing_grace_ms,
+        deadline_grace_ms;
     int64_t idempotency_keep_s;
 };
 
@@ -38,6 +39,7 @@ extern const struct config_table control_config_table;
 
 enum { CONFIG_CPUS_MAX = 16 };
 /* The sizes of allowed_cpus ("1 2 4"); -EINVAL. */
-int config_allowed_cpus(const struct control_config *c, int64_t out[CONFIG_CPUS_MAX], unsigned *count, struct err *e) must_check;
+int config_allowed_cpus(const struct control_config *c, int64_t out[CONFIG_CPUS_MAX],
+                        unsigned *count, struct err *e) must_check;
 /* What the table cannot say: pairs of keys that belong together. */
 int config_check(const struct control_config *c, struct err *e) must_check;

@@ -21,10 +21,12 @@ static const char usage[] =
     "\n"
     "commands:\n"
     "  serve      run the control plane\n"
-    "  migrate    bring the database's schema forward; safe to run at any time, by several at once\n"
+    "  migrate    bring the database's schema forward; safe to run at any time, by several at "
+    "once\n"
     "  admin      users, teams, keys, hosts, templates: see 'bivouac-control admin --help'\n"
     "\n"
-    "Each command knows --help. 'serve --check-config' says whether the file is good, 'serve --config-docs' prints all keys.\n";
+    "Each command knows --help. 'serve --check-config' says whether the file is good, 'serve "
+    "--config-docs' prints all keys.\n";
 
 static int fail(const struct err *e, int r)
 {
@@ -60,12 +62,15 @@ static int main_serve(int argc, char **argv, struct arena *a)
 static const char migrate_usage[] =
     "usage: bivouac-control migrate --config FILE [--dir FOLDER]\n"
     "\n"
-    "Applies the migrations that the database does not have yet, each in one transaction, forward only.\n"
+    "Applies the migrations that the database does not have yet, each in one transaction, forward "
+    "only.\n"
     "\n"
-    "  --config FILE   configuration (default /etc/bivouac/bivouac-control.json); of it only database_url_file is used\n"
+    "  --config FILE   configuration (default /etc/bivouac/bivouac-control.json); of it only "
+    "database_url_file is used\n"
     "  --dir FOLDER    files NNNN_what.sql to use instead of those that are built in\n";
 
-static int migrate_with(const struct control_config *conf, const char *dir, struct arena *a, struct err *e)
+static int migrate_with(const struct control_config *conf, const char *dir, struct arena *a,
+                        struct err *e)
 {
     cleanup(secret_deinit) struct secret password = {0};
     struct migrations files = {0};
@@ -98,10 +103,13 @@ static int main_migrate(int argc, char **argv, struct arena *a)
             fputs(migrate_usage, stdout);
             return 0;
         }
-        const char **place = str_eq(argv[i], "--config") ? &config : str_eq(argv[i], "--dir") ? &dir : NULL;
+        const char **place = str_eq(argv[i], "--config") ? &config
+                             : str_eq(argv[i], "--dir")  ? &dir
+                                                         : NULL;
 
         if (!place || ++i == argc) {
-            fprintf(stderr, "bivouac-control migrate: unknown or incomplete argument; see --help\n");
+            fprintf(stderr,
+                    "bivouac-control migrate: unknown or incomplete argument; see --help\n");
             return 2;
         }
         *place = argv[i];

@@ -11,5 +11,5 @@ struct err;
 struct secret;
 
 /* Reads database_url_file. Texts in the arena, the password in *password, to which out points. */
-int open_db_conf(const struct control_config *conf, bool prepare, struct arena *a, struct db_conf *out, struct secret *password,
-                 struct err *e) must_check;
+int open_db_conf(const struct control_config *conf, bool prepare, struct arena *a,
+                 struct db_conf *out, struct secret *password, struct err *e) must_check;

@@ -71,7 +71,7 @@ static bool serve_public_health(void *arg, struct json_writer *w)
     const struct serve *s = arg;
     struct db_stats stats;
 
-    (void) w;
+    (void)w;
     db_stats(s->app.db, &stats);
     return stats.up;
 }
@@ -80,7 +80,8 @@ static void serve_on_public(void *arg, struct http_req *r)
 {
     struct serve *s = arg;
 
-    if (str_eq(http_req_path(r), "/health") && health_handle(r, serve_program, serve_public_health, s))
+    if (str_eq(http_req_path(r), "/health") &&
+        health_handle(r, serve_program, serve_public_health, s))
         return;
     router_dispatch(s->public_router, r);
 }
@@ -92,18 +93,21 @@ static void serve_on_host(void *arg, struct http_req *r)
     router_dispatch(s->host_router, r);
 }
 
-static void serve_log_request(void *arg, const struct http_req *r, int status, uint64_t bytes, uint64_t us)
+static void serve_log_request(void *arg, const struct http_req *r, int status, uint64_t bytes,
+                              uint64_t us)
 {
     struct log_ctx ctx = {.request = http_req_id(r)};
     enum log_level level = status >= 500 ? LOG_WARN : LOG_INFO;
 
-    (void) arg;
-    log_at_(level, &ctx, status ? "request" : "client left", "method", http_req_head(r)->method_text, "path", http_req_path(r), "status",
-            LOG_I64(status), "peer", http_req_peer(r), "bytes", LOG_U64(bytes), "us", LOG_U64(us));
+    (void)arg;
+    log_at_(level, &ctx, status ? "request" : "client left", "method",
+            http_req_head(r)->method_text, "path", http_req_path(r), "status", LOG_I64(status),
+            "peer", http_req_peer(r), "bytes", LOG_U64(bytes), "us", LOG_U64(us));
 }
 
 /* Reports come every two seconds from every host: only what went wrong is worth a line. */
-static void serve_log_report(void *arg, const struct http_req *r, int status, uint64_t bytes, uint64_t us)
+static void serve_log_report(void *arg, const struct http_req *r, int status, uint64_t bytes,
+                             uint64_t us)
 {
     if (status != 200)
         serve_log_request(arg, r, status, bytes, us);
@@ -113,7 +117,10 @@ static void serve_log_report(void *arg, const struct http_req *r, int status, ui
 static int serve_open_secrets(struct serve *s, struct err *e)
 {
     const struct control_config *c = &s->app.conf;
-    struct tls_conf host = {.cert_file = c->tls_cert, .key_file = c->tls_key, .ca_file = c->tls_ca, .require_peer = true};
+    struct tls_conf host = {.cert_file = c->tls_cert,
+                            .key_file = c->tls_key,
+                            .ca_file = c->tls_ca,
+                            .require_peer = true};
     struct tls_conf open = {.cert_file = c->public_tls_cert, .key_file = c->public_tls_key};
     int r = jwt_signer_load(&s->app.signer, c->session_kid, c->session_key_file, e);
 
@@ -144,9 +151,9 @@ static void serve_open_parts(struct serve *s)
 {
     struct app *a = &s->app;
 
-    a->fleet = fleet_new(a->loop, a->db, (uint32_t) a->conf.heartbeat_fresh_ms);
+    a->fleet = fleet_new(a->loop, a->db, (uint32_t)a->conf.heartbeat_fresh_ms);
     a->clients = host_clients_new(a->loop, s->client_tls);
-    a->ender = ender_new(a->loop, a->db, a->fleet, a->clients, (uint32_t) a->conf.host_call_ms);
+    a->ender = ender_new(a->loop, a->db, a->fleet, a->clients, (uint32_t)a->conf.host_call_ms);
     struct launches_conf launches = {
         .loop = a->loop,
         .db = a->db,
@@ -154,8 +161,8 @@ static void serve_open_parts(struct serve *s)
         .clients = a->clients,
         .ender = a->ender,
         .boxes = a->boxes,
-        .total_ms = (uint32_t) a->conf.create_ms,
-        .start_ms = (uint32_t) a->conf.host_start_ms,
+        .total_ms = (uint32_t)a->conf.create_ms,
+        .start_ms = (uint32_t)a->conf.host_start_ms,
         .idempotency_keep_s = a->conf.idempotency_keep_s,
         .compose = sandbox_compose,
         .app = a,
@@ -177,7 +184,7 @@ static int serve_listen_one(struct http_server *server, const char *text, struct
         return http_server_listen_unix(server, text, 0660, e);
     if (!colon || str_to_u64(colon + 1, &port) < 0 || port > 65535)
         return err_set(e, -EINVAL, "'%s' is not address:port", text);
-    size_t len = (size_t) (colon - text);
+    size_t len = (size_t)(colon - text);
 
     if (text[0] == '[' && len > 2) {
         text++;
@@ -187,11 +194,13 @@ static int serve_listen_one(struct http_server *server, const char *text, struct
         return err_set(e, -EINVAL, "'%s' is not address:port", text);
     memcpy(host, text, len);
     host[len] = '\0';
-    return http_server_listen(server, str_eq(host, "localhost") ? "127.0.0.1" : host, (uint16_t) port, false, e);
+    return http_server_listen(server, str_eq(host, "localhost") ? "127.0.0.1" : host,
+                              (uint16_t)port, false, e);
 }
 
 /* A list of addresses with spaces between. */
-static int serve_listen(struct http_server *server, const char *key, const char *list, struct err *e)
+static int serve_listen(struct http_server *server, const char *key, const char *list,
+                        struct err *e)
 {
     int r = 0;
 
@@ -211,7 +220,8 @@ static int serve_listen(struct http_server *server, const char *key, const char 
 
 static int serve_routes(struct serve *s, struct err *e)
 {
-    const struct route *const tables[] = {sandbox_routes, sandbox_life_routes, limits_routes, template_routes};
+    const struct route *const tables[] = {sandbox_routes, sandbox_life_routes, limits_routes,
+                                          template_routes};
     int r = router_new(&s->public_router, &s->app, authorize_call, e);
 
     for (size_t i = 0; i < ARRAY_LEN(tables) && r == 0; i++)
@@ -224,8 +234,10 @@ static int serve_routes(struct serve *s, struct err *e)
 static int serve_open_servers(struct serve *s, struct err *e)
 {
     const struct control_config *c = &s->app.conf;
-    struct http_server_conf open = {.tls = s->public_tls, .name = "public", .on_done = serve_log_request};
-    struct http_server_conf hosts = {.tls = s->host_tls, .name = "hosts", .on_done = serve_log_report};
+    struct http_server_conf open = {
+        .tls = s->public_tls, .name = "public", .on_done = serve_log_request};
+    struct http_server_conf hosts = {
+        .tls = s->host_tls, .name = "hosts", .on_done = serve_log_report};
     int r = serve_routes(s, e);
 
     if (r == 0)
@@ -262,7 +274,8 @@ static void serve_on_stop(void *arg, int signo)
         loop_stop(s->app.loop);
         return;
     }
-    log_info(NULL, "stopping: no new requests, finishing what is under way", "signal", strsignal(signo));
+    log_info(NULL, "stopping: no new requests, finishing what is under way", "signal",
+             strsignal(signo));
     s->draining = true;
     s->drain_end_ms = loop_now_ms(s->app.loop) + SERVE_DRAIN_MS;
     http_server_drain(s->public_server);
@@ -272,8 +285,8 @@ static void serve_on_stop(void *arg, int signo)
 
 static void serve_on_hangup(void *arg, int signo)
 {
-    (void) arg;
-    (void) signo;
+    (void)arg;
+    (void)signo;
     log_info(NULL, "nothing is read anew at run time; restart to change the configuration");
 }
 
@@ -341,11 +354,11 @@ int serve_run(const struct control_config *conf, struct err *e)
     if (log_level_parse(conf->log_level, &level) < 0)
         level = LOG_INFO; /* checked before */
     log_init(serve_program, STDERR_FILENO, level);
-    (void) signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
     r = serve_open(&s, e);
     if (r == 0) {
-        log_info(NULL, "bivouac-control is up", "version", BIVOUAC_VERSION, "public", conf->public_listen, "hosts", conf->host_listen,
-                 "admin", conf->admin_listen);
+        log_info(NULL, "bivouac-control is up", "version", BIVOUAC_VERSION, "public",
+                 conf->public_listen, "hosts", conf->host_listen, "admin", conf->admin_listen);
         r = loop_run(s.app.loop);
         log_info(NULL, "bivouac-control has stopped");
     }

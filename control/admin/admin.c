@@ -22,26 +22,34 @@
 
 enum { ADMIN_RUN_MS = 15000, ADMIN_WAIT_MS = 3000, ADMIN_OUT_MAX = 16 * MIB };
 
-static const struct admin_command *const admin_tables[] = {admin_people, admin_keys, admin_hosts, admin_templates};
+static const struct admin_command *const admin_tables[] = {admin_people, admin_keys, admin_hosts,
+                                                           admin_templates};
 
 static const struct {
     const char *name;
     size_t offset;
 } admin_option_names[] = {
-    {"config", offsetof(struct admin_options, config)},       {"email", offsetof(struct admin_options, email)},
-    {"name", offsetof(struct admin_options, name)},           {"slug", offsetof(struct admin_options, slug)},
-    {"team", offsetof(struct admin_options, team)},           {"role", offsetof(struct admin_options, role)},
-    {"scopes", offsetof(struct admin_options, scopes)},       {"expires", offsetof(struct admin_options, expires)},
-    {"host", offsetof(struct admin_options, host)},           {"manifest", offsetof(struct admin_options, manifest)},
-    {"sandboxes", offsetof(struct admin_options, sandboxes)}, {"vcpus", offsetof(struct admin_options, vcpus)},
-    {"memory-mb", offsetof(struct admin_options, memory_mb)}, {"id", offsetof(struct admin_options, id)},
+    {"config", offsetof(struct admin_options, config)},
+    {"email", offsetof(struct admin_options, email)},
+    {"name", offsetof(struct admin_options, name)},
+    {"slug", offsetof(struct admin_options, slug)},
+    {"team", offsetof(struct admin_options, team)},
+    {"role", offsetof(struct admin_options, role)},
+    {"scopes", offsetof(struct admin_options, scopes)},
+    {"expires", offsetof(struct admin_options, expires)},
+    {"host", offsetof(struct admin_options, host)},
+    {"manifest", offsetof(struct admin_options, manifest)},
+    {"sandboxes", offsetof(struct admin_options, sandboxes)},
+    {"vcpus", offsetof(struct admin_options, vcpus)},
+    {"memory-mb", offsetof(struct admin_options, memory_mb)},
+    {"id", offsetof(struct admin_options, id)},
 };
 
 static const char **admin_option(struct admin_options *o, const char *name)
 {
     for (size_t i = 0; i < ARRAY_LEN(admin_option_names); i++) {
         if (str_eq(admin_option_names[i].name, name))
-            return (const char **) ((char *) o + admin_option_names[i].offset);
+            return (const char **)((char *)o + admin_option_names[i].offset);
     }
     return NULL;
 }
@@ -61,7 +69,8 @@ static void admin_help(const char *noun, FILE *to)
                 admin_command_help(c, to);
         }
     }
-    fprintf(to, "\n  --config FILE   configuration (default /etc/bivouac/bivouac-control.json); of it only database_url_file is used\n"
+    fprintf(to, "\n  --config FILE   configuration (default /etc/bivouac/bivouac-control.json); of "
+                "it only database_url_file is used\n"
                 "  --json          one JSON object on stdout\n");
 }
 
@@ -96,11 +105,13 @@ static int admin_usage(const struct admin_command *c, const char *what, const ch
     return 2;
 }
 
-static int admin_set(const struct admin_command *c, struct admin *x, const char *name, const char *value)
+static int admin_set(const struct admin_command *c, struct admin *x, const char *name,
+                     const char *value)
 {
     const char **place = admin_option(&x->opt, name);
 
-    if (!place || (!str_eq(name, "config") && !admin_listed(c->required, name) && !admin_listed(c->optional, name)))
+    if (!place || (!str_eq(name, "config") && !admin_listed(c->required, name) &&
+                   !admin_listed(c->optional, name)))
         return admin_usage(c, "unknown option", name);
     if (*place)
         return admin_usage(c, "given twice", name);
@@ -119,7 +130,8 @@ static int admin_check_required(const struct admin_command *c, struct admin *x)
     return 0;
 }
 
-static int admin_parse(const struct admin_command *c, struct admin *x, int argc, char **argv, bool *help)
+static int admin_parse(const struct admin_command *c, struct admin *x, int argc, char **argv,
+                       bool *help)
 {
     int r = 0;
 
@@ -141,7 +153,8 @@ static int admin_parse(const struct admin_command *c, struct admin *x, int argc,
 }
 
 /* ---- what commands use ---- */
-int admin_run_unique(struct admin *x, struct db_tx *tx, const char *const (*taken)[2], struct db_tx **out, struct err *e)
+int admin_run_unique(struct admin *x, struct db_tx *tx, const char *const (*taken)[2],
+                     struct db_tx **out, struct err *e)
 {
     struct db_tx *done = NULL;
     struct db_stats stats;
@@ -161,7 +174,8 @@ int admin_run_unique(struct admin *x, struct db_tx *tx, const char *const (*take
         }
         r = err_set(e, -EINVAL, "the database refused: %s", tx_message(done));
     } else {
-        r = err_set(e, -EIO, "the database does not answer: %s", *stats.last_error ? stats.last_error : "no connection in time");
+        r = err_set(e, -EIO, "the database does not answer: %s",
+                    *stats.last_error ? stats.last_error : "no connection in time");
     }
     tx_release(done);
     return r;
@@ -180,12 +194,15 @@ int admin_expiry(const char *text, int64_t *us, struct err *e)
     *us = 0;
     if (!text)
         return 0;
-    if (len > 1 && (text[len - 1] == 'd' || text[len - 1] == 'h') && str_to_u64_n(text, len - 1, 10, &n) == 0 && n > 0 && n < 100000) {
-        *us = clock_real_ms() * 1000 + (int64_t) n * (text[len - 1] == 'd' ? 86400 : 3600) * 1000000;
+    if (len > 1 && (text[len - 1] == 'd' || text[len - 1] == 'h') &&
+        str_to_u64_n(text, len - 1, 10, &n) == 0 && n > 0 && n < 100000) {
+        *us = clock_real_ms() * 1000 + (int64_t)n * (text[len - 1] == 'd' ? 86400 : 3600) * 1000000;
         return 0;
     }
     if (clock_parse_rfc3339(text, us) < 0 || *us <= 0)
-        return err_set(e, -EINVAL, "--expires '%s': give a time like 2030-01-31T00:00:00Z, or 30d, or 12h", text);
+        return err_set(e, -EINVAL,
+                       "--expires '%s': give a time like 2030-01-31T00:00:00Z, or 30d, or 12h",
+                       text);
     return 0;
 }
 
@@ -194,7 +211,7 @@ const char *admin_time(int64_t us, char out[32])
     if (us)
         clock_rfc3339(us, 0, out);
     else
-        (void) str_copy(out, 32, "-");
+        (void)str_copy(out, 32, "-");
     return out;
 }
 
@@ -225,7 +242,7 @@ static int admin_execute(const struct admin_command *c, struct admin *x, struct 
     jw_object_end(&w);
     if (json_writer_end(&w) < 0)
         return err_set(e, -ENOBUFS, "the answer is too large");
-    printf("%.*s\n", (int) out.len, (const char *) buf_data(&out));
+    printf("%.*s\n", (int)out.len, (const char *)buf_data(&out));
     return 0;
 }
 
@@ -263,9 +280,11 @@ int admin_main(int argc, char **argv, struct arena *a)
     struct err e = ERR_INIT;
     bool help = false;
 
-    log_init("bivouac-control", STDERR_FILENO, LOG_ERROR + 1); /* problems are said in words, once */
+    log_init("bivouac-control", STDERR_FILENO,
+             LOG_ERROR + 1); /* problems are said in words, once */
     if (!c) {
-        help = str_eq(noun, "--help") || str_eq(noun, "-h") || str_eq(verb, "--help") || str_eq(verb, "-h");
+        help = str_eq(noun, "--help") || str_eq(noun, "-h") || str_eq(verb, "--help") ||
+               str_eq(verb, "-h");
         admin_help(noun && noun[0] != '-' ? noun : NULL, help ? stdout : stderr);
         return help ? 0 : 2;
     }

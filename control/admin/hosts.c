@@ -40,10 +40,11 @@ static void host_json(struct admin *x, const struct host_row *h)
 
 static void host_text(const struct host_row *h)
 {
-    printf("%-24s %-8s %4lld/%-4lld %5lld/%-5lld %8lld/%-8lld %6lld ms%s\n", h->name, h->accelerator ? h->accelerator : "-",
-           (long long) h->reserved_vms, (long long) h->capacity_vms, (long long) h->reserved_vcpus, (long long) h->capacity_vcpus,
-           (long long) h->reserved_memory_mb, (long long) h->capacity_memory_mb, (long long) h->heartbeat_age_ms,
-           h->draining ? "  DRAINING" : "");
+    printf("%-24s %-8s %4lld/%-4lld %5lld/%-5lld %8lld/%-8lld %6lld ms%s\n", h->name,
+           h->accelerator ? h->accelerator : "-", (long long)h->reserved_vms,
+           (long long)h->capacity_vms, (long long)h->reserved_vcpus, (long long)h->capacity_vcpus,
+           (long long)h->reserved_memory_mb, (long long)h->capacity_memory_mb,
+           (long long)h->heartbeat_age_ms, h->draining ? "  DRAINING" : "");
 }
 
 static int host_list(struct admin *x, struct err *e)
@@ -59,7 +60,8 @@ static int host_list(struct admin *x, struct err *e)
     if (x->json)
         jw_karray(x->w, "hosts");
     else
-        printf("%-24s %-8s %-9s %-11s %-17s %s\n", "HOST", "ACCEL", "VMS", "VCPUS", "MEMORY MB", "LAST REPORT");
+        printf("%-24s %-8s %-9s %-11s %-17s %s\n", "HOST", "ACCEL", "VMS", "VCPUS", "MEMORY MB",
+               "LAST REPORT");
     for (int i = 0; i < tx_rows(done, 0) && r == 0; i++) {
         r = hosts_decode(done, 0, i, x->arena, &h);
         if (r == 0 && x->json)
@@ -106,7 +108,8 @@ static int host_undrain(struct admin *x, struct err *e)
 
 const struct admin_command admin_hosts[] = {
     {"host", "list", "", "Lists hosts with their room and last report.", "", "", host_list},
-    {"host", "drain", "NAME", "Gives a host no new sandboxes; running ones go on.", "id", "", host_drain},
+    {"host", "drain", "NAME", "Gives a host no new sandboxes; running ones go on.", "id", "",
+     host_drain},
     {"host", "undrain", "NAME", "Gives a host new sandboxes again.", "id", "", host_undrain},
     {0},
 };

@@ -45,8 +45,8 @@ static int key_create(struct admin *x, struct err *e)
     const char *scopes[2];
     struct apikey key;
     struct db_tx *tx, *done;
-    int64_t expires;
-    size_t count;
+    int64_t expires = 0;
+    size_t count = 0;
     int r = keys_scopes(x->opt.scopes ? x->opt.scopes : "read,write", scopes, &count, e);
 
     if (r == 0)
@@ -55,12 +55,14 @@ static int key_create(struct admin *x, struct err *e)
         return r;
     apikey_make(APIKEY_PREFIX, &key, text);
     tx = tx_new();
-    keys_add_create(tx, key.id, key.hash, x->opt.email, x->opt.team, x->opt.name ? x->opt.name : "key", scopes, count, expires);
+    keys_add_create(tx, key.id, key.hash, x->opt.email, x->opt.team,
+                    x->opt.name ? x->opt.name : "key", scopes, count, expires);
     r = admin_run(x, tx, &done, e);
     if (r < 0)
         return r;
     if (tx_rows(done, 0) == 0)
-        r = x->opt.team ? err_set(e, -ENOENT, "there is no user '%s' in a team '%s'", x->opt.email, x->opt.team)
+        r = x->opt.team ? err_set(e, -ENOENT, "there is no user '%s' in a team '%s'", x->opt.email,
+                                  x->opt.team)
                         : err_set(e, -ENOENT, "there is no user '%s'", x->opt.email);
     else
         keys_show_new(x, "key", key.id, text);
@@ -82,7 +84,7 @@ static void key_json(struct admin *x, const struct db_tx *tx, int row)
         jw_kstr(x->w, key_columns[c], tx_col(tx, 0, row, c));
     snprintf(prefix, sizeof(prefix), APIKEY_PREFIX "_%s", tx_col(tx, 0, row, 0));
     jw_kstr(x->w, "prefix", prefix);
-    for (int c = 0; c < (int) ARRAY_LEN(times); c++)
+    for (int c = 0; c < (int)ARRAY_LEN(times); c++)
         admin_json_time(x, times[c], tx_col_i64(tx, 0, row, KEY_TEXTS + c));
     jw_object_end(x->w);
 }
@@ -100,7 +102,8 @@ static int key_list(struct admin *x, struct err *e)
     if (x->json)
         jw_karray(x->w, "keys");
     else
-        printf("%-17s %-20s %-28s %-16s %-11s %-21s %-21s\n", "KEY", "NAME", "USER", "TEAM", "SCOPES", "EXPIRES", "LAST USED");
+        printf("%-17s %-20s %-28s %-16s %-11s %-21s %-21s\n", "KEY", "NAME", "USER", "TEAM",
+               "SCOPES", "EXPIRES", "LAST USED");
     for (int i = 0; i < tx_rows(done, 0); i++) {
         if (x->json) {
             key_json(x, done, i);
@@ -108,9 +111,11 @@ static int key_list(struct admin *x, struct err *e)
         }
         const char *team = tx_col(done, 0, i, 3);
 
-        printf("bvk_%-13s %-20s %-28s %-16s %-11s %-21s %-21s%s\n", tx_col(done, 0, i, 0), tx_col(done, 0, i, 1), tx_col(done, 0, i, 2),
-               team ? team : "(all)", tx_col(done, 0, i, 4), admin_time(tx_col_i64(done, 0, i, 6), expires),
-               admin_time(tx_col_i64(done, 0, i, 7), used), tx_col_null(done, 0, i, 8) ? "" : " REVOKED");
+        printf("bvk_%-13s %-20s %-28s %-16s %-11s %-21s %-21s%s\n", tx_col(done, 0, i, 0),
+               tx_col(done, 0, i, 1), tx_col(done, 0, i, 2), team ? team : "(all)",
+               tx_col(done, 0, i, 4), admin_time(tx_col_i64(done, 0, i, 6), expires),
+               admin_time(tx_col_i64(done, 0, i, 7), used),
+               tx_col_null(done, 0, i, 8) ? "" : " REVOKED");
     }
     if (x->json)
         jw_array_end(x->w);
@@ -126,7 +131,8 @@ static const char *keys_bare_id(const char *id, const char *prefix)
     return str_starts(id, prefix) && id[len] == '_' ? id + len + 1 : id;
 }
 
-static int keys_revoked(struct admin *x, struct db_tx *tx, const char *what, const char *id, struct err *e)
+static int keys_revoked(struct admin *x, struct db_tx *tx, const char *what, const char *id,
+                        struct err *e)
 {
     struct db_tx *done;
     int r = admin_run(x, tx, &done, e);
@@ -157,7 +163,7 @@ static int token_create(struct admin *x, struct err *e)
     char text[APIKEY_TEXT_SIZE];
     struct apikey key;
     struct db_tx *tx, *done;
-    int64_t expires;
+    int64_t expires = 0;
     int r = admin_expiry(x->opt.expires, &expires, e);
 
     if (r < 0)
@@ -189,15 +195,16 @@ static int token_list(struct admin *x, struct err *e)
         jw_karray(x->w, "host_tokens");
     for (int i = 0; i < tx_rows(done, 0); i++) {
         if (!x->json) {
-            printf("bvh_%-13s %-28s made %-21s used %-21s%s\n", tx_col(done, 0, i, 0), tx_col(done, 0, i, 1),
-                   admin_time(tx_col_i64(done, 0, i, 2), made), admin_time(tx_col_i64(done, 0, i, 4), used),
+            printf("bvh_%-13s %-28s made %-21s used %-21s%s\n", tx_col(done, 0, i, 0),
+                   tx_col(done, 0, i, 1), admin_time(tx_col_i64(done, 0, i, 2), made),
+                   admin_time(tx_col_i64(done, 0, i, 4), used),
                    tx_col_null(done, 0, i, 5) ? "" : " REVOKED");
             continue;
         }
         jw_object(x->w);
         jw_kstr(x->w, "id", tx_col(done, 0, i, 0));
         jw_kstr(x->w, "host", tx_col(done, 0, i, 1));
-        for (int c = 0; c < (int) ARRAY_LEN(times); c++)
+        for (int c = 0; c < (int)ARRAY_LEN(times); c++)
             admin_json_time(x, times[c], tx_col_i64(done, 0, i, 2 + c));
         jw_object_end(x->w);
     }
@@ -217,14 +224,18 @@ static int token_revoke(struct admin *x, struct err *e)
 }
 
 const struct admin_command admin_keys[] = {
-    {"key", "create", "--email ADDRESS [--team SLUG] [--name NAME] [--scopes read|write|read,write] [--expires TIME]",
-     "Makes an API key of a user, for one team or for all of the user's, and prints it once.", "email", "team name scopes expires",
-     key_create},
-    {"key", "list", "[--email ADDRESS]", "Lists API keys; secrets are not kept.", "", "email", key_list},
+    {"key", "create",
+     "--email ADDRESS [--team SLUG] [--name NAME] [--scopes read|write|read,write] [--expires "
+     "TIME]",
+     "Makes an API key of a user, for one team or for all of the user's, and prints it once.",
+     "email", "team name scopes expires", key_create},
+    {"key", "list", "[--email ADDRESS]", "Lists API keys; secrets are not kept.", "", "email",
+     key_list},
     {"key", "revoke", "ID", "Revokes an API key at once.", "id", "", key_revoke},
     {"host-token", "create", "--host NAME [--expires TIME]",
-     "Makes the token that the host of that name (its certificate's common name) reports with, and prints it once.", "host", "expires",
-     token_create},
+     "Makes the token that the host of that name (its certificate's common name) reports with, and "
+     "prints it once.",
+     "host", "expires", token_create},
     {"host-token", "list", "", "Lists host tokens.", "", "", token_list},
     {"host-token", "revoke", "ID", "Revokes a host token at once.", "id", "", token_revoke},
     {0},

@@ -26,8 +26,8 @@ static char *people_slug(struct admin *x, const char *email)
     char *slug = arena_strndup(x->arena, email, strcspn(email, "@+"));
 
     for (char *p = slug; p && *p; p++) {
-        *p = (char) tolower((unsigned char) *p);
-        if (!isalnum((unsigned char) *p) && !strchr("._-", *p))
+        *p = (char)tolower((unsigned char)*p);
+        if (!isalnum((unsigned char)*p) && !strchr("._-", *p))
             *p = '-';
     }
     return slug && slug_valid(slug) ? slug : NULL;
@@ -42,7 +42,9 @@ static int user_create(struct admin *x, struct err *e)
     if (!strchr(x->opt.email, '@'))
         return err_set(e, -EINVAL, "--email '%s' is not an e-mail address", x->opt.email);
     if (!slug || !slug_valid(slug))
-        return err_set(e, -EINVAL, "give --team: a slug of letters, digits, '.', '_' and '-' that begins with a letter");
+        return err_set(
+            e, -EINVAL,
+            "give --team: a slug of letters, digits, '.', '_' and '-' that begins with a letter");
     tx = tx_new();
     users_add_create(tx, x->opt.email, x->opt.name ? x->opt.name : x->opt.email, slug);
     r = admin_run_unique(x, tx, people_taken, &done, e);
@@ -54,7 +56,8 @@ static int user_create(struct admin *x, struct err *e)
         jw_kstr(x->w, "team_id", tx_col(done, 0, 0, 1));
         jw_kstr(x->w, "team", tx_col(done, 0, 0, 2));
     } else {
-        printf("user %s (id %s), personal team %s\n", x->opt.email, tx_col(done, 0, 0, 0), tx_col(done, 0, 0, 2));
+        printf("user %s (id %s), personal team %s\n", x->opt.email, tx_col(done, 0, 0, 0),
+               tx_col(done, 0, 0, 2));
     }
     tx_release(done);
     return 0;
@@ -66,7 +69,10 @@ static int team_create(struct admin *x, struct err *e)
     int r;
 
     if (!slug_valid(x->opt.slug))
-        return err_set(e, -EINVAL, "--slug '%s': letters, digits, '.', '_' and '-', the first one a letter, at most 63", x->opt.slug);
+        return err_set(
+            e, -EINVAL,
+            "--slug '%s': letters, digits, '.', '_' and '-', the first one a letter, at most 63",
+            x->opt.slug);
     tx = tx_new();
     teams_add_create(tx, x->opt.slug, x->opt.name ? x->opt.name : x->opt.slug);
     r = admin_run_unique(x, tx, people_taken, &done, e);
@@ -117,7 +123,7 @@ static int quota_number(const char *name, const char *text, int64_t *out, struct
         return 0;
     if (str_to_u64(text, &n) < 0 || n > INT32_MAX)
         return err_set(e, -EINVAL, "--%s '%s': must be a number", name, text);
-    *out = (int64_t) n;
+    *out = (int64_t)n;
     return 0;
 }
 
@@ -182,13 +188,15 @@ static int quota_check(struct admin *x, struct err *e)
 }
 
 const struct admin_command admin_people[] = {
-    {"user", "create", "--email ADDRESS [--name NAME] [--team SLUG]", "Makes a user with a personal team; SLUG names the team.", "email",
-     "name team", user_create},
-    {"team", "create", "--slug SLUG [--name NAME]", "Makes a shared team.", "slug", "name", team_create},
-    {"team", "add-member", "--team SLUG --email ADDRESS [--role owner|admin|member]", "Puts a user into a team, or changes the role.",
-     "team email", "role", team_add_member},
-    {"quota", "set", "--team SLUG [--sandboxes N] [--vcpus N] [--memory-mb N]", "Sets what a team may use at once.", "team",
-     "sandboxes vcpus memory-mb", quota_set},
-    {"quota", "check", "", "Compares the counters of teams and hosts with their sandboxes.", "", "", quota_check},
+    {"user", "create", "--email ADDRESS [--name NAME] [--team SLUG]",
+     "Makes a user with a personal team; SLUG names the team.", "email", "name team", user_create},
+    {"team", "create", "--slug SLUG [--name NAME]", "Makes a shared team.", "slug", "name",
+     team_create},
+    {"team", "add-member", "--team SLUG --email ADDRESS [--role owner|admin|member]",
+     "Puts a user into a team, or changes the role.", "team email", "role", team_add_member},
+    {"quota", "set", "--team SLUG [--sandboxes N] [--vcpus N] [--memory-mb N]",
+     "Sets what a team may use at once.", "team", "sandboxes vcpus memory-mb", quota_set},
+    {"quota", "check", "", "Compares the counters of teams and hosts with their sandboxes.", "", "",
+     quota_check},
     {0},
 };

@@ -22,26 +22,42 @@ struct manifest {
     int64_t cpu_count, memory_mb;
 };
 
-#define TEXT(name_, flags_, max_)                                                                                      \
-    {                                                                                                                  \
-        .name = #name_, .kind = JSON_F_STRING, .flags = flags_, .offset = offsetof(struct manifest, name_),            \
-        .present = JSON_NO_PRESENT, .min = 1, .max = max_                                                              \
+#define TEXT(name_, flags_, max_)                                                                  \
+    {                                                                                              \
+        .name = #name_, .kind = JSON_F_STRING, .flags = flags_,                                    \
+        .offset = offsetof(struct manifest, name_), .present = JSON_NO_PRESENT, .min = 1,          \
+        .max = max_                                                                                \
     }
 static const struct json_field manifest_fields[] = {
     TEXT(slug, JSON_REQUIRED, 63),
     TEXT(version, JSON_REQUIRED, 63),
     TEXT(name, 0, 128),
-    {.name = "description", .kind = JSON_F_STRING, .offset = offsetof(struct manifest, description), .present = JSON_NO_PRESENT, .max = 4096},
+    {.name = "description",
+     .kind = JSON_F_STRING,
+     .offset = offsetof(struct manifest, description),
+     .present = JSON_NO_PRESENT,
+     .max = 4096},
     TEXT(architecture, 0, 32),
     TEXT(default_user, 0, 32),
     TEXT(workdir, 0, 4096),
-    {.name = "cpu_count", .kind = JSON_F_INT, .flags = JSON_REQUIRED, .offset = offsetof(struct manifest, cpu_count),
-     .present = JSON_NO_PRESENT, .min = 1, .max = 1024},
-    {.name = "memory_mb", .kind = JSON_F_INT, .flags = JSON_REQUIRED, .offset = offsetof(struct manifest, memory_mb),
-     .present = JSON_NO_PRESENT, .min = 128, .max = 1048576},
+    {.name = "cpu_count",
+     .kind = JSON_F_INT,
+     .flags = JSON_REQUIRED,
+     .offset = offsetof(struct manifest, cpu_count),
+     .present = JSON_NO_PRESENT,
+     .min = 1,
+     .max = 1024},
+    {.name = "memory_mb",
+     .kind = JSON_F_INT,
+     .flags = JSON_REQUIRED,
+     .offset = offsetof(struct manifest, memory_mb),
+     .present = JSON_NO_PRESENT,
+     .min = 128,
+     .max = 1048576},
     {0},
 };
-static const struct json_table manifest_table = {.fields = manifest_fields, .size = sizeof(struct manifest)};
+static const struct json_table manifest_table = {.fields = manifest_fields,
+                                                 .size = sizeof(struct manifest)};
 
 static int manifest_read(struct admin *x, struct template_manifest *out, struct err *e)
 {
@@ -55,7 +71,8 @@ static int manifest_read(struct admin *x, struct template_manifest *out, struct 
     if (r < 0)
         return err_wrap(e, r, "manifest '%s'", x->opt.manifest);
     if (!slug_valid(m.slug))
-        return err_set(e, -EINVAL, "manifest '%s': slug '%s' is not allowed", x->opt.manifest, m.slug);
+        return err_set(e, -EINVAL, "manifest '%s': slug '%s' is not allowed", x->opt.manifest,
+                       m.slug);
     *out = (struct template_manifest){
         .slug = m.slug,
         .version = m.version,
@@ -66,14 +83,14 @@ static int manifest_read(struct admin *x, struct template_manifest *out, struct 
         .workdir = m.workdir ? m.workdir : "/workspace",
         .cpu_count = m.cpu_count,
         .memory_mb = m.memory_mb,
-        .json = arena_strndup(x->arena, (const char *) buf_data(&text), text.len),
+        .json = arena_strndup(x->arena, (const char *)buf_data(&text), text.len),
     };
     return out->json ? 0 : -ENOMEM;
 }
 
 static int template_register(struct admin *x, struct err *e)
 {
-    struct template_manifest m;
+    struct template_manifest m = {0};
     struct db_tx *tx, *done;
     int r = manifest_read(x, &m, e);
 
@@ -93,7 +110,8 @@ static int template_register(struct admin *x, struct err *e)
         jw_kstr(x->w, "version", m.version);
         jw_kbool(x->w, "new", fresh);
     } else {
-        printf("template %s version %s %s\n", m.slug, m.version, fresh ? "is registered" : "was registered before");
+        printf("template %s version %s %s\n", m.slug, m.version,
+               fresh ? "is registered" : "was registered before");
     }
     tx_release(done);
     return 0;
@@ -102,8 +120,8 @@ static int template_register(struct admin *x, struct err *e)
 static void version_show(struct admin *x, const struct template_row *t, const struct version_row *v)
 {
     if (!x->json) {
-        printf("%-20s %-34s %-9s %3lld vCPU %6lld MB  id %lld\n", t->slug, v->version, v->status, (long long) v->cpu_count,
-               (long long) v->memory_mb, (long long) v->id);
+        printf("%-20s %-34s %-9s %3lld vCPU %6lld MB  id %lld\n", t->slug, v->version, v->status,
+               (long long)v->cpu_count, (long long)v->memory_mb, (long long)v->id);
         return;
     }
     jw_object(x->w);
@@ -146,8 +164,9 @@ static int template_list(struct admin *x, struct err *e)
 
 const struct admin_command admin_templates[] = {
     {"template", "register", "--manifest FILE",
-     "Makes the image that this manifest describes a template version; hosts must have its files. Again is fine.", "manifest", "",
-     template_register},
+     "Makes the image that this manifest describes a template version; hosts must have its files. "
+     "Again is fine.",
+     "manifest", "", template_register},
     {"template", "list", "", "Lists template versions, newest first.", "", "", template_list},
     {0},
 };

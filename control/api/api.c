@@ -2,19 +2,24 @@
 /* api - see api.h. */
 #include "control/api/api.h"
 #include "common/base/arena.h"
+#include "common/base/str.h"
 #include "common/http/route.h"
 #include "common/http/server.h"
 #include "common/json/json.h"
 #include "common/loop/op.h"
 #include "control/api/errors.h"
+#include "control/db/pool.h"
 #include "control/db/quotas.h"
+#include "control/db/sandboxes.h"
+#include "control/db/tx.h"
+#include "control/life/state.h"
 #include "control/sched/catalog.h"
 
 static void api_gone(void *arg, struct http_req *r)
 {
     struct api_call *a = arg;
 
-    (void) r;
+    (void)r;
     op_cancel(&a->op);
 }
 
@@ -43,7 +48,26 @@ int64_t api_path_id(struct route_call *c, unsigned param)
     return id;
 }
 
-void api_write_quota(struct json_writer *w, const char *team, const struct quota_row *q, int64_t cpu_count, int64_t memory_mb)
+bool api_decode_sandbox(struct api_call *a, int r, const struct db_tx *tx, unsigned stmt,
+                        struct sandbox_row *out)
+{
+    if (r != DB_OK) {
+        api_fail_db(a->req, r, tx);
+        return false;
+    }
+    if (tx_rows(tx, stmt) > 0 && sandbox_decode(tx, stmt, 0, http_req_arena(a->req), out) < 0) {
+        api_fail(a->req, API_INTERNAL, NULL);
+        return false;
+    }
+    if (tx_rows(tx, stmt) == 0 || str_eq(out->state, state_name(STATE_DESTROYED))) {
+        api_fail(a->req, API_SANDBOX_NOT_FOUND, NULL);
+        return false;
+    }
+    return true;
+}
+
+void api_write_quota(struct json_writer *w, const char *team, const struct quota_row *q,
+                     int64_t cpu_count, int64_t memory_mb)
 {
     jw_object(w);
     jw_kstr(w, "team", team);

@@ -28,30 +28,34 @@ enum {
 
 /* ---- tables ---- */
 #define OFFSET(member) offsetof(TYPE, member)
-#define FIELD(name_, kind_, member, flags_, max_)                                                                      \
-    {                                                                                                                  \
-        .name = name_, .kind = kind_, .flags = JSON_NULL_OK | (flags_), .offset = OFFSET(member),                      \
-        .present = JSON_NO_PRESENT, .max = max_                                                                        \
+#define FIELD(name_, kind_, member, flags_, max_)                                                  \
+    {                                                                                              \
+        .name = name_, .kind = kind_, .flags = JSON_NULL_OK | (flags_), .offset = OFFSET(member),  \
+        .present = JSON_NO_PRESENT, .max = max_                                                    \
     }
-#define FIELD_HAS(name_, kind_, member, has_)                                                                          \
-    {                                                                                                                  \
-        .name = name_, .kind = kind_, .flags = JSON_NULL_OK, .offset = OFFSET(member), .present = OFFSET(has_)         \
+#define FIELD_HAS(name_, kind_, member, has_)                                                      \
+    {                                                                                              \
+        .name = name_, .kind = kind_, .flags = JSON_NULL_OK, .offset = OFFSET(member),             \
+        .present = OFFSET(has_)                                                                    \
     }
-#define NETWORK_FIELDS(prefix)                                                                                         \
-    FIELD_HAS("allow_internet_access", JSON_F_BOOL, prefix internet, prefix has_internet),                             \
-        FIELD_HAS("allow_public_traffic", JSON_F_BOOL, prefix public_traffic, prefix has_public),                      \
-        FIELD_HAS("allow_package_registry_access", JSON_F_BOOL, prefix registry, prefix has_registry),                 \
-        FIELD("allow_out", JSON_F_STRINGS, prefix allow_out, JSON_ONE_OR_MANY, NETWORK_LIST_MAX),                      \
-        FIELD("deny_out", JSON_F_STRINGS, prefix deny_out, JSON_ONE_OR_MANY, NETWORK_LIST_MAX),                        \
-        FIELD("egress_profile", JSON_F_ANY, prefix egress_profile, 0, 0),                                              \
-        FIELD("egress_profiles", JSON_F_ANY, prefix egress_profiles, 0, 0),                                            \
-        FIELD("network_class", JSON_F_ANY, prefix network_class, 0, 0), FIELD("rules", JSON_F_ANY, prefix rules, 0, 0), \
+#define NETWORK_FIELDS(prefix)                                                                     \
+    FIELD_HAS("allow_internet_access", JSON_F_BOOL, prefix internet, prefix has_internet),         \
+        FIELD_HAS("allow_public_traffic", JSON_F_BOOL, prefix public_traffic, prefix has_public),  \
+        FIELD_HAS("allow_package_registry_access", JSON_F_BOOL, prefix registry,                   \
+                  prefix has_registry),                                                            \
+        FIELD("allow_out", JSON_F_STRINGS, prefix allow_out, JSON_ONE_OR_MANY, NETWORK_LIST_MAX),  \
+        FIELD("deny_out", JSON_F_STRINGS, prefix deny_out, JSON_ONE_OR_MANY, NETWORK_LIST_MAX),    \
+        FIELD("egress_profile", JSON_F_ANY, prefix egress_profile, 0, 0),                          \
+        FIELD("egress_profiles", JSON_F_ANY, prefix egress_profiles, 0, 0),                        \
+        FIELD("network_class", JSON_F_ANY, prefix network_class, 0, 0),                            \
+        FIELD("rules", JSON_F_ANY, prefix rules, 0, 0),                                            \
         FIELD("mask_request_host", JSON_F_ANY, prefix mask_request_host, 0, 0)
 
 #define TYPE struct network_body
 static const struct json_field network_fields[] = {NETWORK_FIELDS(), {0}};
 #undef TYPE
-static const struct json_table network_table = {.fields = network_fields, .size = sizeof(struct network_body)};
+static const struct json_table network_table = {.fields = network_fields,
+                                                .size = sizeof(struct network_body)};
 
 #define TYPE struct lifecycle_body
 static const struct json_field lifecycle_fields[] = {
@@ -60,7 +64,8 @@ static const struct json_field lifecycle_fields[] = {
     {0},
 };
 #undef TYPE
-const struct json_table lifecycle_body_table = {.fields = lifecycle_fields, .size = sizeof(struct lifecycle_body)};
+const struct json_table lifecycle_body_table = {.fields = lifecycle_fields,
+                                                .size = sizeof(struct lifecycle_body)};
 
 #define TYPE struct create_body
 static const struct json_field create_fields[] = {
@@ -73,7 +78,11 @@ static const struct json_field create_fields[] = {
     FIELD_HAS("timeout", JSON_F_INT, timeout, has_timeout),
     FIELD_HAS("cpu|cpu_count|cpus", JSON_F_INT, cpu, has_cpu),
     FIELD_HAS("memory_mb", JSON_F_INT, memory_mb, has_memory),
-    {.name = "lifecycle", .kind = JSON_F_OBJECT, .flags = JSON_NULL_OK, .offset = OFFSET(lifecycle), .present = OFFSET(has_lifecycle),
+    {.name = "lifecycle",
+     .kind = JSON_F_OBJECT,
+     .flags = JSON_NULL_OK,
+     .offset = OFFSET(lifecycle),
+     .present = OFFSET(has_lifecycle),
      .nested = &lifecycle_body_table},
     FIELD("auto_pause", JSON_F_BOOL, auto_pause, 0, 0),
     FIELD("keep_hot", JSON_F_BOOL, keep_hot, 0, 0),
@@ -83,17 +92,24 @@ static const struct json_field create_fields[] = {
     FIELD("new_volumes", JSON_F_ANY, new_volumes, 0, 0),
     FIELD("mcp", JSON_F_ANY, mcp, 0, 0),
     NETWORK_FIELDS(network.),
-    {.name = "network", .kind = JSON_F_OBJECT, .flags = JSON_NULL_OK, .offset = OFFSET(network_nested), .present = JSON_NO_PRESENT,
+    {.name = "network",
+     .kind = JSON_F_OBJECT,
+     .flags = JSON_NULL_OK,
+     .offset = OFFSET(network_nested),
+     .present = JSON_NO_PRESENT,
      .nested = &network_table},
     {0},
 };
 #undef TYPE
-const struct json_table create_body_table = {.fields = create_fields, .size = sizeof(struct create_body)};
+const struct json_table create_body_table = {.fields = create_fields,
+                                             .size = sizeof(struct create_body)};
 
 /* ---- checks ---- */
-static bool body_bad(struct body_error *e, enum api_error error, const char *field, const char *fmt, ...) printf_like(4, 5);
+static bool body_bad(struct body_error *e, enum api_error error, const char *field, const char *fmt,
+                     ...) printf_like(4, 5);
 
-static bool body_bad(struct body_error *e, enum api_error error, const char *field, const char *fmt, ...)
+static bool body_bad(struct body_error *e, enum api_error error, const char *field, const char *fmt,
+                     ...)
 {
     va_list ap;
 
@@ -130,7 +146,7 @@ bool body_check_name(const char *name, struct body_error *e)
     if (!*name || strlen(name) > NAME_MAX_BYTES)
         return body_bad(e, API_INVALID, "name", "must have 1..%d bytes", NAME_MAX_BYTES);
     for (const char *p = name; *p; p++) {
-        if ((unsigned char) *p < 0x20 || *p == 0x7f)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
             return body_bad(e, API_INVALID, "name", "must not hold control characters");
     }
     return true;
@@ -144,11 +160,13 @@ bool body_check_metadata(const struct json_map *m, struct body_error *e)
         size_t len = strlen(m->items[i].key);
 
         if (len < 1 || len > METADATA_KEY_MAX)
-            return body_bad(e, API_INVALID, "metadata", "names must have 1..%d bytes", METADATA_KEY_MAX);
+            return body_bad(e, API_INVALID, "metadata", "names must have 1..%d bytes",
+                            METADATA_KEY_MAX);
         bytes += len + strlen(m->items[i].value);
     }
     if (bytes > METADATA_BYTES_MAX)
-        return body_bad(e, API_INVALID, "metadata", "must have at most %d bytes", METADATA_BYTES_MAX);
+        return body_bad(e, API_INVALID, "metadata", "must have at most %d bytes",
+                        METADATA_BYTES_MAX);
     return true;
 }
 
@@ -186,7 +204,9 @@ static bool body_check_mount(const char *path, const char *name, struct body_err
     if (!path || path[0] != '/' || strlen(path) > MOUNT_PATH_MAX)
         return body_bad(e, API_INVALID, "volume_mounts", "paths must be absolute");
     if (!name || !slug_valid(name))
-        return body_bad(e, API_INVALID, "volume_mounts", "names must begin with a letter and have 1..63 letters, digits, '.', '_' or '-'");
+        return body_bad(
+            e, API_INVALID, "volume_mounts",
+            "names must begin with a letter and have 1..63 letters, digits, '.', '_' or '-'");
     return true;
 }
 
@@ -209,7 +229,8 @@ static bool body_check_mounts(const struct json *v, struct body_error *e)
     }
     for (size_t i = 0; json_type(v) == JSON_ARRAY && i < json_count(v); i++) {
         item = json_at(v, i);
-        if (!body_check_mount(json_str(json_get(item, "path")), json_str(json_get(item, "name")), e))
+        if (!body_check_mount(json_str(json_get(item, "path")), json_str(json_get(item, "name")),
+                              e))
             return false;
     }
     return json_count(v) == 0 || body_unsupported(e, "volume_mounts");
@@ -239,7 +260,8 @@ static bool body_check_network(const struct network_body *n, struct body_error *
     return true;
 }
 
-static bool body_check_size(const struct create_body *b, const struct control_config *conf, struct body_error *e)
+static bool body_check_size(const struct create_body *b, const struct control_config *conf,
+                            struct body_error *e)
 {
     int64_t cpus[CONFIG_CPUS_MAX];
     unsigned count = 0, i = 0;
@@ -252,19 +274,23 @@ static bool body_check_size(const struct create_body *b, const struct control_co
         if (i == count)
             return body_bad(e, API_INVALID, "cpu", "must be one of %s", conf->allowed_cpus);
     }
-    if (b->has_memory && (b->memory_mb < conf->memory_min_mb || b->memory_mb > conf->memory_max_mb ||
-                          b->memory_mb % conf->memory_increment_mb))
-        return body_bad(e, API_INVALID, "memory_mb", "must be %lld..%lld in steps of %lld", (long long) conf->memory_min_mb,
-                        (long long) conf->memory_max_mb, (long long) conf->memory_increment_mb);
+    if (b->has_memory &&
+        (b->memory_mb < conf->memory_min_mb || b->memory_mb > conf->memory_max_mb ||
+         b->memory_mb % conf->memory_increment_mb))
+        return body_bad(e, API_INVALID, "memory_mb", "must be %lld..%lld in steps of %lld",
+                        (long long)conf->memory_min_mb, (long long)conf->memory_max_mb,
+                        (long long)conf->memory_increment_mb);
     return true;
 }
 
-static bool body_check_timeout(struct create_body *b, const struct control_config *conf, struct body_error *e)
+static bool body_check_timeout(struct create_body *b, const struct control_config *conf,
+                               struct body_error *e)
 {
     if (!b->has_timeout)
         b->timeout = conf->default_timeout_s;
     if (b->timeout < 1 || b->timeout > conf->max_timeout_s)
-        return body_bad(e, API_INVALID, "timeout", "must be 1..%lld", (long long) conf->max_timeout_s);
+        return body_bad(e, API_INVALID, "timeout", "must be 1..%lld",
+                        (long long)conf->max_timeout_s);
     return true;
 }
 
@@ -281,26 +307,28 @@ static bool body_check_sources(const struct create_body *b, struct body_error *e
     return true;
 }
 
-bool create_body_check(struct create_body *b, const struct control_config *conf, struct body_error *e)
+bool create_body_check(struct create_body *b, const struct control_config *conf,
+                       struct body_error *e)
 {
     if (b->auto_pause && !b->lifecycle.on_timeout)
-        b->lifecycle.on_timeout = (char *) "pause";
+        b->lifecycle.on_timeout = (char *)"pause";
     if (b->auto_pause && str_eq(b->lifecycle.on_timeout, "kill"))
         return body_bad(e, API_INVALID, "auto_pause", "contradicts lifecycle.on_timeout");
-    if (!body_check_timeout(b, conf, e) || !body_check_name(b->name, e) || !body_check_metadata(&b->metadata, e) ||
-        !body_check_env(&b->env, e) || !body_check_size(b, conf, e) || !body_check_lifecycle(&b->lifecycle, e) ||
+    if (!body_check_timeout(b, conf, e) || !body_check_name(b->name, e) ||
+        !body_check_metadata(&b->metadata, e) || !body_check_env(&b->env, e) ||
+        !body_check_size(b, conf, e) || !body_check_lifecycle(&b->lifecycle, e) ||
         !body_check_mounts(b->volume_mounts, e) || !body_check_network(&b->network, e) ||
         !body_check_network(&b->network_nested, e))
         return false;
     if (!b->lifecycle.on_timeout)
-        b->lifecycle.on_timeout = (char *) "kill";
+        b->lifecycle.on_timeout = (char *)"kill";
     return body_check_sources(b, e);
 }
 
 /* ---- as it is stored ---- */
 static char *body_finish(struct json_writer *w, struct buf *out, struct arena *a)
 {
-    return json_writer_end(w) == 0 ? arena_strndup(a, (const char *) buf_data(out), out->len) : NULL;
+    return json_writer_end(w) == 0 ? arena_strndup(a, (const char *)buf_data(out), out->len) : NULL;
 }
 
 char *body_map_json(const struct json_map *m, struct arena *a)
@@ -316,11 +344,13 @@ char *body_map_json(const struct json_map *m, struct arena *a)
     return body_finish(&w, &out, a);
 }
 
-/* Only what differs from this is refused so far, but for the registry, which matters only without the internet. */
+/* Only what differs from this is refused so far, but for the registry, which matters only without
+ * the internet. */
 char *body_network_json(const struct create_body *b, struct arena *a)
 {
     cleanup(buf_deinit) struct buf out = BUF_INIT(64 * KIB);
-    bool registry = b->network_nested.has_registry ? b->network_nested.registry : b->network.registry;
+    bool registry =
+        b->network_nested.has_registry ? b->network_nested.registry : b->network.registry;
     struct json_writer w;
 
     json_writer_init(&w, &out);

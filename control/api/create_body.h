@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * create_body - the body of POST /v1/sandboxes in all its spellings, checked as far as it can be without the database. Members whose function
- * does not exist yet are refused by name, never ignored.
+ * create_body - the body of POST /v1/sandboxes in all its spellings, checked as far as it can be
+ * without the database. Members whose function does not exist yet are refused by name, never
+ * ignored.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -45,7 +46,8 @@ struct body_error {
     char text[200];
 };
 /* Answers false and fills *e when something is. Sets lifecycle.on_timeout, timeout. */
-bool create_body_check(struct create_body *b, const struct control_config *conf, struct body_error *e) must_check;
+bool create_body_check(struct create_body *b, const struct control_config *conf,
+                       struct body_error *e) must_check;
 
 /* Parts that PATCH shares. */
 bool body_check_name(const char *name, struct body_error *e) must_check;

@@ -12,30 +12,35 @@
 #include "control/db/tx.h"
 
 const struct api_error_row api_errors[API_ERRORS_COUNT] = {
-    [API_BAD_REQUEST] = {400, "bad_request", "the request is malformed", 0},
-    [API_UNAUTHORIZED] = {401, "unauthorized", "a valid API key is required", 0},
-    [API_FORBIDDEN] = {403, "forbidden", "the API key does not have the scope that this needs", 0},
-    [API_SANDBOX_NOT_FOUND] = {404, "sandbox_not_found", "no such sandbox", 0},
-    [API_TEMPLATE_NOT_FOUND] = {404, "template_not_found", "no such template", 0},
-    [API_VERSION_NOT_FOUND] = {404, "template_version_not_found", "no such version of this template", 0},
-    [API_TEAM_NOT_FOUND] = {404, "team_not_found", "no such team", 0},
-    [API_STATE_CONFLICT] = {409, "state_conflict", "the sandbox's state does not allow that", 0},
-    [API_IDEMPOTENCY_RUNNING] = {409, "idempotency_in_progress", "a request with this Idempotency-Key is still running", 1},
-    [API_INVALID] = {422, "invalid_request", "a value is not allowed", 0},
-    [API_NOT_SUPPORTED] = {422, "not_supported", "this is not supported", 0},
-    [API_TEMPLATE_UNKNOWN] = {422, "template_not_found", "no such template", 0},
-    [API_TEMPLATE_ERROR] = {422, "template_error", "the template has no version that can run", 0},
-    [API_QUOTA_EXCEEDED] = {422, "sandbox_quota_exceeded", "the team has reached its sandbox quota", 0},
-    [API_IDEMPOTENCY_MISMATCH] = {422, "idempotency_mismatch", "this Idempotency-Key was used with another request", 0},
-    [API_INTERNAL] = {500, "internal", "something went wrong here", 0},
-    [API_NO_CAPACITY] = {503, "no_capacity", "no host has room for the sandbox now", 5},
-    [API_OVERLOADED] = {503, "overloaded", "the service cannot answer now", 1},
-    [API_HOST_UNREACHABLE] = {503, "host_unreachable", "the sandbox's host does not answer now", 2},
-    [API_START_FAILED] = {503, "start_failed", "the sandbox could not be started", 2},
-    [API_TIMEOUT] = {504, "timeout", "the work was not done in time", 0},
+    [API_BAD_REQUEST] = {"bad_request", "the request is malformed", 400, 0},
+    [API_UNAUTHORIZED] = {"unauthorized", "a valid API key is required", 401, 0},
+    [API_FORBIDDEN] = {"forbidden", "the API key does not have the scope that this needs", 403, 0},
+    [API_SANDBOX_NOT_FOUND] = {"sandbox_not_found", "no such sandbox", 404, 0},
+    [API_TEMPLATE_NOT_FOUND] = {"template_not_found", "no such template", 404, 0},
+    [API_VERSION_NOT_FOUND] = {"template_version_not_found", "no such version of this template",
+                               404, 0},
+    [API_TEAM_NOT_FOUND] = {"team_not_found", "no such team", 404, 0},
+    [API_STATE_CONFLICT] = {"state_conflict", "the sandbox's state does not allow that", 409, 0},
+    [API_IDEMPOTENCY_RUNNING] = {"idempotency_in_progress",
+                                 "a request with this Idempotency-Key is still running", 409, 1},
+    [API_INVALID] = {"invalid_request", "a value is not allowed", 422, 0},
+    [API_NOT_SUPPORTED] = {"not_supported", "this is not supported", 422, 0},
+    [API_TEMPLATE_UNKNOWN] = {"template_not_found", "no such template", 422, 0},
+    [API_TEMPLATE_ERROR] = {"template_error", "the template has no version that can run", 422, 0},
+    [API_QUOTA_EXCEEDED] = {"sandbox_quota_exceeded", "the team has reached its sandbox quota", 422,
+                            0},
+    [API_IDEMPOTENCY_MISMATCH] = {"idempotency_mismatch",
+                                  "this Idempotency-Key was used with another request", 422, 0},
+    [API_INTERNAL] = {"internal", "something went wrong here", 500, 0},
+    [API_NO_CAPACITY] = {"no_capacity", "no host has room for the sandbox now", 503, 5},
+    [API_OVERLOADED] = {"overloaded", "the service cannot answer now", 503, 1},
+    [API_HOST_UNREACHABLE] = {"host_unreachable", "the sandbox's host does not answer now", 503, 2},
+    [API_START_FAILED] = {"start_failed", "the sandbox could not be started", 503, 2},
+    [API_TIMEOUT] = {"timeout", "the work was not done in time", 504, 0},
 };
 
-static void api_fail_row(struct http_req *r, const struct api_error_row *row, const char *message, const char *details)
+static void api_fail_row(struct http_req *r, const struct api_error_row *row, const char *message,
+                         const char *details)
 {
     char seconds[16];
 
@@ -44,7 +49,8 @@ static void api_fail_row(struct http_req *r, const struct api_error_row *row, co
         http_reply_header(r, "Retry-After", seconds);
     }
     if (details)
-        http_reply_error_details(r, row->status, row->code, message ? message : row->message, details);
+        http_reply_error_details(r, row->status, row->code, message ? message : row->message,
+                                 details);
     else
         http_reply_error(r, row->status, row->code, message ? message : row->message);
 }
@@ -77,9 +83,12 @@ void api_fail_db(struct http_req *r, int outcome, const struct db_tx *tx)
     struct log_ctx ctx = {.request = http_req_id(r)};
 
     if (outcome == DB_E_REFUSED) {
-        log_error(&ctx, "the database refused a statement", "sqlstate", tx_sqlstate(tx), "message", tx_message(tx));
+        log_error(&ctx, "the database refused a statement", "sqlstate", tx_sqlstate(tx), "message",
+                  tx_message(tx));
         api_fail(r, API_INTERNAL, NULL);
         return;
     }
-    api_fail(r, API_OVERLOADED, outcome == DB_E_AWAY ? "the database cannot be reached now" : "the database did not answer in time");
+    api_fail(r, API_OVERLOADED,
+             outcome == DB_E_AWAY ? "the database cannot be reached now"
+                                  : "the database did not answer in time");
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* errors - the codes that control answers with, each with its status. docs/errors.md is checked against this table. */
+/* errors - the codes that control answers with, each with its status. docs/errors.md is checked
+ * against this table. */
 #include <stddef.h>
 #include "common/base/attr.h"
 
@@ -32,9 +33,9 @@ enum api_error {
 };
 
 struct api_error_row {
-    int status;
     const char *code;
-    const char *message;  /* when the caller has none */
+    const char *message; /* when the caller has none */
+    int status;
     unsigned retry_after; /* seconds, 0 = no such header */
 };
 extern const struct api_error_row api_errors[API_ERRORS_COUNT];
@@ -42,7 +43,9 @@ extern const struct api_error_row api_errors[API_ERRORS_COUNT];
 /* message NULL: the table's. */
 void api_fail(struct http_req *r, enum api_error e, const char *message);
 /* With details {"field": field}; the message begins with the field's name. */
-void api_fail_field(struct http_req *r, enum api_error e, const char *field, const char *fmt, ...) printf_like(4, 5);
-/* A transaction's outcome (DB_E_*) as an answer; a refused statement is logged and becomes `internal`. */
+void api_fail_field(struct http_req *r, enum api_error e, const char *field, const char *fmt, ...)
+    printf_like(4, 5);
+/* A transaction's outcome (DB_E_*) as an answer; a refused statement is logged and becomes
+ * `internal`. */
 struct db_tx;
 void api_fail_db(struct http_req *r, int outcome, const struct db_tx *tx);

@@ -21,7 +21,7 @@ struct limits {
 
 static void write_price(struct json_writer *w, const char *key, int64_t micros)
 {
-    jw_kdouble(w, key, (double) micros / 1e6);
+    jw_kdouble(w, key, (double)micros / 1e6);
 }
 
 static void write_prices(struct json_writer *w, const struct control_config *c)
@@ -80,7 +80,8 @@ static void limits_on_quota(void *arg, int r, const struct db_tx *tx)
     write_sizes(&w, app);
     write_prices(&w, &app->conf);
     jw_key(&w, "quota");
-    api_write_quota(&w, x->team->slug, &q, app->conf.default_cpu_count, app->conf.default_memory_mb);
+    api_write_quota(&w, x->team->slug, &q, app->conf.default_cpu_count,
+                    app->conf.default_memory_mb);
     jw_object_end(&w);
     api_reply_json(x->call.req, 200, json_writer_end(&w), &out);
 }

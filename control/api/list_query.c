@@ -15,7 +15,9 @@ static const struct {
     enum sandbox_state states[5];
     size_t count;
 } state_aliases[] = {
-    {"running", {STATE_CREATING, STATE_READY, STATE_RESTORING, STATE_CHECKPOINTING, STATE_STOPPING}, 5},
+    {"running",
+     {STATE_CREATING, STATE_READY, STATE_RESTORING, STATE_CHECKPOINTING, STATE_STOPPING},
+     5},
     {"paused", {STATE_STOPPED}, 1},
 };
 
@@ -28,7 +30,8 @@ static void states_add(const char *out[STATES_COUNT], size_t *count, enum sandbo
     out[(*count)++] = state_name(s);
 }
 
-int list_query_states(const struct json_strings *asked, const char *out[STATES_COUNT], size_t *count)
+int list_query_states(const struct json_strings *asked, const char *out[STATES_COUNT],
+                      size_t *count)
 {
     *count = 0;
     for (size_t i = 0; i < asked->count; i++) {
@@ -120,7 +123,7 @@ static int read_limit(const struct http_req *r, struct page *out)
         return LIST_OK;
     if (str_to_u64(text, &n) < 0 || n < 1 || n > PAGE_LIMIT_MAX)
         return LIST_E_LIMIT;
-    out->limit = (int64_t) n;
+    out->limit = (int64_t)n;
     return LIST_OK;
 }
 

@@ -18,15 +18,49 @@ struct page_wire {
 #define AT(member) offsetof(struct page_wire, member)
 
 static const struct json_field page_fields[] = {
-    {.name = "v", .kind = JSON_F_INT, .flags = JSON_REQUIRED, .offset = AT(version), .present = JSON_NO_PRESENT, .min = PAGE_VERSION, .max = PAGE_VERSION},
-    {.name = "b", .kind = JSON_F_INT, .flags = JSON_REQUIRED, .offset = AT(page.before_id), .present = JSON_NO_PRESENT, .min = 1, .max = INT64_MAX},
-    {.name = "l", .kind = JSON_F_INT, .flags = JSON_REQUIRED, .offset = AT(page.limit), .present = JSON_NO_PRESENT, .min = 1, .max = PAGE_LIMIT_MAX},
-    {.name = "t", .kind = JSON_F_STRING, .offset = AT(page.team), .present = JSON_NO_PRESENT, .min = 1, .max = 63},
-    {.name = "s", .kind = JSON_F_STRINGS, .offset = AT(page.states), .present = JSON_NO_PRESENT, .min = 0, .max = PAGE_FILTERS_MAX},
-    {.name = "m", .kind = JSON_F_MAP, .offset = AT(page.metadata), .present = JSON_NO_PRESENT, .min = 0, .max = PAGE_FILTERS_MAX},
+    {.name = "v",
+     .kind = JSON_F_INT,
+     .flags = JSON_REQUIRED,
+     .offset = AT(version),
+     .present = JSON_NO_PRESENT,
+     .min = PAGE_VERSION,
+     .max = PAGE_VERSION},
+    {.name = "b",
+     .kind = JSON_F_INT,
+     .flags = JSON_REQUIRED,
+     .offset = AT(page.before_id),
+     .present = JSON_NO_PRESENT,
+     .min = 1,
+     .max = INT64_MAX},
+    {.name = "l",
+     .kind = JSON_F_INT,
+     .flags = JSON_REQUIRED,
+     .offset = AT(page.limit),
+     .present = JSON_NO_PRESENT,
+     .min = 1,
+     .max = PAGE_LIMIT_MAX},
+    {.name = "t",
+     .kind = JSON_F_STRING,
+     .offset = AT(page.team),
+     .present = JSON_NO_PRESENT,
+     .min = 1,
+     .max = 63},
+    {.name = "s",
+     .kind = JSON_F_STRINGS,
+     .offset = AT(page.states),
+     .present = JSON_NO_PRESENT,
+     .min = 0,
+     .max = PAGE_FILTERS_MAX},
+    {.name = "m",
+     .kind = JSON_F_MAP,
+     .offset = AT(page.metadata),
+     .present = JSON_NO_PRESENT,
+     .min = 0,
+     .max = PAGE_FILTERS_MAX},
     {0},
 };
-static const struct json_table page_table = {.fields = page_fields, .size = sizeof(struct page_wire), .refuse_unknown = true};
+static const struct json_table page_table = {
+    .fields = page_fields, .size = sizeof(struct page_wire), .refuse_unknown = true};
 
 char *page_encode(const struct page *p, struct arena *a)
 {
@@ -71,7 +105,7 @@ int page_decode(const char *token, struct arena *a, struct page *out)
         return -EINVAL;
     ssize_t n = base64url_decode(token, len, text);
 
-    if (n <= 0 || json_decode(&page_table, text, (size_t) n, a, &wire, NULL) < 0)
+    if (n <= 0 || json_decode(&page_table, text, (size_t)n, a, &wire, NULL) < 0)
         return -EINVAL;
     *out = wire.page;
     return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * page - next_token: where a list goes on and with which filters, opaque to clients. It needs no secret: which teams a caller may see is
- * decided by the key of the request that brings it.
+ * page - next_token: where a list goes on and with which filters, opaque to clients. It needs no
+ * secret: which teams a caller may see is decided by the key of the request that brings it.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -11,10 +11,15 @@
 
 struct arena;
 
-enum { PAGE_LIMIT_MAX = 100, PAGE_LIMIT_DEFAULT = 20, PAGE_FILTERS_MAX = 32, PAGE_TOKEN_MAX = 8192 };
+enum {
+    PAGE_LIMIT_MAX = 100,
+    PAGE_LIMIT_DEFAULT = 20,
+    PAGE_FILTERS_MAX = 32,
+    PAGE_TOKEN_MAX = 8192
+};
 
-struct page { /* of the sandbox list */
-    int64_t before_id;          /* older ones only */
+struct page {          /* of the sandbox list */
+    int64_t before_id; /* older ones only */
     int64_t limit;
     char *team;                 /* slug; NULL: all of the key's */
     struct json_strings states; /* as asked for, aliases included */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sandbox_create - POST /v1/sandboxes: from the body to the launch and its outcome to the answer. */
+/* sandbox_create - POST /v1/sandboxes: from the body to the launch and its outcome to the answer.
+ */
 #include "control/api/sandbox_create.h"
 #include <stdio.h>
 #include <string.h>
@@ -45,7 +46,7 @@ static void create_gone(void *arg, struct http_req *r)
 {
     struct create *x = arg;
 
-    (void) r;
+    (void)r;
     op_cancel(&x->call.op);
     if (x->launch)
         launch_forget(take_ptr(&x->launch));
@@ -68,7 +69,8 @@ static bool create_read_key(struct create *x)
             len = 0;
     }
     if (len < 1 || len > KEY_MAX) {
-        api_fail(x->call.req, API_BAD_REQUEST, "Idempotency-Key must have 1..255 visible characters");
+        api_fail(x->call.req, API_BAD_REQUEST,
+                 "Idempotency-Key must have 1..255 visible characters");
         return false;
     }
     json_writer_init(&w, &text);
@@ -90,12 +92,13 @@ static void create_replay_answer(struct create *x, const struct idempotency_row 
 
     launch_answer_bound(x->team->id, x->idempotency_key, bound);
     if (boxes_open(x->call.app->boxes, bound, row->answer_box, row->answer_len, &plain) < 0) {
-        log_error(&ctx, "a kept answer cannot be opened: its key is not in data_keys_file any more");
+        log_error(&ctx,
+                  "a kept answer cannot be opened: its key is not in data_keys_file any more");
         api_fail(x->call.req, API_INTERNAL, NULL);
         return;
     }
     http_reply_header(x->call.req, "Idempotency-Replayed", "true");
-    http_reply_json(x->call.req, (int) row->status, &plain);
+    http_reply_json(x->call.req, (int)row->status, &plain);
     mem_wipe(plain.base, plain.cap);
 }
 
@@ -109,7 +112,8 @@ static void create_on_key(void *arg, int r, const struct db_tx *tx)
         return;
     }
     if (idempotency_decode(tx, 0, http_req_arena(x->call.req), &row) < 0) {
-        api_fail(x->call.req, API_IDEMPOTENCY_RUNNING, NULL); /* it has failed just now: the same again may work */
+        api_fail(x->call.req, API_IDEMPOTENCY_RUNNING,
+                 NULL); /* it has failed just now: the same again may work */
         return;
     }
     if (memcmp(row.request_hash, x->request_hash, SHA256_LEN) != 0)
@@ -194,7 +198,7 @@ static void create_launch(struct create *x, const struct catalog_hit *hit)
     char name[20] = "sandbox-";
     struct launch_spec spec = {
         .team_id = x->team->id,
-        .team = arena_printf(a, "%lld", (long long) x->team->id),
+        .team = arena_printf(a, "%lld", (long long)x->team->id),
         .team_slug = x->team->slug,
         .key_id = x->call.who->key_id,
         .request_id = http_req_id(x->call.req),
@@ -246,13 +250,15 @@ static bool create_size(struct create *x, const struct version_row *v)
     x->cpu_count = v->cpu_count;
     x->memory_mb = v->memory_mb;
     if (x->body->has_cpu && x->body->cpu != v->cpu_count) {
-        api_fail_field(x->call.req, API_NOT_SUPPORTED, "cpu", "only the template's own size (%lld) is supported yet",
-                       (long long) v->cpu_count);
+        api_fail_field(x->call.req, API_NOT_SUPPORTED, "cpu",
+                       "only the template's own size (%lld) is supported yet",
+                       (long long)v->cpu_count);
         return false;
     }
     if (x->body->has_memory && x->body->memory_mb != v->memory_mb) {
-        api_fail_field(x->call.req, API_NOT_SUPPORTED, "memory_mb", "only the template's own size (%lld) is supported yet",
-                       (long long) v->memory_mb);
+        api_fail_field(x->call.req, API_NOT_SUPPORTED, "memory_mb",
+                       "only the template's own size (%lld) is supported yet",
+                       (long long)v->memory_mb);
         return false;
     }
     return true;
@@ -262,7 +268,9 @@ static void create_resolve(struct create *x)
 {
     struct app *app = x->call.app;
     bool mcp = json_type(x->body->mcp) != JSON_NULL;
-    const char *ref = x->body->template_ref ? x->body->template_ref : mcp ? "mcp-gateway" : app->conf.default_template;
+    const char *ref = x->body->template_ref ? x->body->template_ref
+                      : mcp                 ? "mcp-gateway"
+                                            : app->conf.default_template;
     struct catalog_hit hit;
     int r = catalog_resolve(fleet_catalog(app->fleet), ref, x->body->version_id, &hit);
 
@@ -272,10 +280,12 @@ static void create_resolve(struct create *x)
         return;
     }
     if (r == CATALOG_E_UNKNOWN)
-        api_fail_field(x->call.req, API_TEMPLATE_UNKNOWN, x->body->version_id ? "template_version_id" : "template_id",
+        api_fail_field(x->call.req, API_TEMPLATE_UNKNOWN,
+                       x->body->version_id ? "template_version_id" : "template_id",
                        "there is no template '%.64s' here", ref);
     else if (r != CATALOG_OK)
-        api_fail_field(x->call.req, API_TEMPLATE_ERROR, "template_id", "template '%.64s' has no version that can run", ref);
+        api_fail_field(x->call.req, API_TEMPLATE_ERROR, "template_id",
+                       "template '%.64s' has no version that can run", ref);
     else if (mcp)
         api_fail_field(x->call.req, API_NOT_SUPPORTED, "mcp", "this is not supported yet");
     else if (create_size(x, hit.version))

@@ -20,7 +20,7 @@ static void write_id(struct json_writer *w, const char *key, int64_t id)
 {
     char text[24];
 
-    snprintf(text, sizeof(text), "%lld", (long long) id);
+    snprintf(text, sizeof(text), "%lld", (long long)id);
     jw_kstr(w, key, text);
 }
 
@@ -42,15 +42,17 @@ static void write_raw(struct json_writer *w, const char *key, const char *json)
     jw_raw(w, json, strlen(json));
 }
 
-void data_plane_url(const struct app *app, const char *prefix, const char *route_token, char out[URL_MAX], const char **host)
+void data_plane_url(const struct app *app, const char *prefix, const char *route_token,
+                    char out[URL_MAX], const char **host)
 {
     const struct control_config *c = &app->conf;
     int64_t usual = str_eq(c->url_scheme, "https") ? 443 : 80;
     char port[8] = "";
 
     if (c->data_plane_port && c->data_plane_port != usual)
-        snprintf(port, sizeof(port), ":%u", (unsigned) c->data_plane_port);
-    snprintf(out, URL_MAX, "%s://%s%s.sandbox.%s%s", c->url_scheme, prefix, route_token, c->domain, port);
+        snprintf(port, sizeof(port), ":%u", (unsigned)c->data_plane_port);
+    snprintf(out, URL_MAX, "%s://%s%s.sandbox.%s%s", c->url_scheme, prefix, route_token, c->domain,
+             port);
     if (host)
         *host = strstr(out, "://") + 3;
 }
@@ -118,9 +120,9 @@ int session_write(struct json_writer *w, const struct app *app, const struct san
     int r;
 
     c.expires_at = session_expiry(c.issued_at, s->deadline_us / 1000000);
-    snprintf(c.sandbox_id, sizeof(c.sandbox_id), "%lld", (long long) s->id);
-    snprintf(c.team, sizeof(c.team), "%lld", (long long) s->team_id);
-    (void) str_copy(c.scope, sizeof(c.scope), "read write");
+    snprintf(c.sandbox_id, sizeof(c.sandbox_id), "%lld", (long long)s->id);
+    snprintf(c.team, sizeof(c.team), "%lld", (long long)s->team_id);
+    (void)str_copy(c.scope, sizeof(c.scope), "read write");
     if (!str_copy(c.route_token, sizeof(c.route_token), s->route_token))
         return -EINVAL;
     id_random(c.jti, 24);
@@ -139,7 +141,8 @@ int session_write(struct json_writer *w, const struct app *app, const struct san
     return 0;
 }
 
-static int answer(const struct app *app, const struct sandbox_row *s, struct buf *out, bool with_session)
+static int answer(const struct app *app, const struct sandbox_row *s, struct buf *out,
+                  bool with_session)
 {
     struct json_writer w;
 

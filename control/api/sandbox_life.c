@@ -17,7 +17,6 @@
 #include "control/db/sandboxes.h"
 #include "control/db/tx.h"
 #include "control/hosts/host_client.h"
-#include "control/life/state.h"
 #include "control/sched/fleet.h"
 
 enum { LIFE_BODY_MAX = 64 * KIB, LIFE_ANSWER_MAX = MIB };
@@ -29,17 +28,25 @@ struct timeout_body {
 };
 
 static const struct json_field resume_fields[] = {
-    {.name = "timeout", .kind = JSON_F_INT, .flags = JSON_NULL_OK, .offset = offsetof(struct timeout_body, timeout),
+    {.name = "timeout",
+     .kind = JSON_F_INT,
+     .flags = JSON_NULL_OK,
+     .offset = offsetof(struct timeout_body, timeout),
      .present = offsetof(struct timeout_body, has_timeout)},
     {0},
 };
 static const struct json_field timeout_fields[] = {
-    {.name = "timeout", .kind = JSON_F_INT, .flags = JSON_REQUIRED, .offset = offsetof(struct timeout_body, timeout),
+    {.name = "timeout",
+     .kind = JSON_F_INT,
+     .flags = JSON_REQUIRED,
+     .offset = offsetof(struct timeout_body, timeout),
      .present = offsetof(struct timeout_body, has_timeout)},
     {0},
 };
-static const struct json_table resume_table = {.fields = resume_fields, .size = sizeof(struct timeout_body)};
-static const struct json_table timeout_table = {.fields = timeout_fields, .size = sizeof(struct timeout_body)};
+static const struct json_table resume_table = {.fields = resume_fields,
+                                               .size = sizeof(struct timeout_body)};
+static const struct json_table timeout_table = {.fields = timeout_fields,
+                                                .size = sizeof(struct timeout_body)};
 
 struct moving {
     struct api_call call;
@@ -50,12 +57,14 @@ struct moving {
 static void moving_reply(struct moving *x)
 {
     cleanup(buf_deinit) struct buf out = BUF_INIT(LIFE_ANSWER_MAX);
-    int r = x->resume ? sandbox_answer_session(x->call.app, &x->row, &out) : sandbox_answer(x->call.app, &x->row, &out);
+    int r = x->resume ? sandbox_answer_session(x->call.app, &x->row, &out)
+                      : sandbox_answer(x->call.app, &x->row, &out);
 
     api_reply_json(x->call.req, 200, r, &out);
 }
 
-/* The host must know, for it is the host that ends the sandbox. If it does not hear of it now, reports bring it up again. */
+/* The host must know, for it is the host that ends the sandbox. If it does not hear of it now,
+ * reports bring it up again. */
 static void moving_on_host(void *arg, const struct host_answer *a)
 {
     struct moving *x = arg;
@@ -63,7 +72,8 @@ static void moving_on_host(void *arg, const struct host_answer *a)
     if (a->outcome == HOST_OK)
         moving_reply(x);
     else
-        api_fail(x->call.req, API_HOST_UNREACHABLE, "the sandbox's host could not be told the new deadline; try again");
+        api_fail(x->call.req, API_HOST_UNREACHABLE,
+                 "the sandbox's host could not be told the new deadline; try again");
 }
 
 static void moving_tell_host(struct moving *x)
@@ -74,37 +84,23 @@ static void moving_tell_host(struct moving *x)
         api_fail(x->call.req, API_HOST_UNREACHABLE, NULL);
         return;
     }
-    host_vm_deadline(x->call.app->clients, &to, x->row.id, x->row.generation, x->row.deadline_us / 1000,
-                     (uint32_t) x->call.app->conf.host_call_ms, &x->call.op, moving_on_host, x);
+    host_vm_deadline(x->call.app->clients, &to, x->row.id, x->row.generation,
+                     x->row.deadline_us / 1000, (uint32_t)x->call.app->conf.host_call_ms,
+                     &x->call.op, moving_on_host, x);
 }
 
 static void moving_on_row(void *arg, int r, const struct db_tx *tx)
 {
     struct moving *x = arg;
-    struct arena *a = http_req_arena(x->call.req);
     struct sandbox_row before;
 
-    if (r != DB_OK) {
-        api_fail_db(x->call.req, r, tx);
+    if (!api_decode_sandbox(&x->call, r, tx, LIFE_BEFORE, &before))
         return;
-    }
-    if (tx_rows(tx, LIFE_BEFORE) == 0) {
-        api_fail(x->call.req, API_SANDBOX_NOT_FOUND, NULL);
-        return;
-    }
-    if (sandbox_decode(tx, LIFE_BEFORE, 0, a, &before) < 0) {
-        api_fail(x->call.req, API_INTERNAL, NULL);
-        return;
-    }
-    if (str_eq(before.state, state_name(STATE_DESTROYED))) {
-        api_fail(x->call.req, API_SANDBOX_NOT_FOUND, NULL);
-        return;
-    }
     if (tx_rows(tx, LIFE_AFTER) == 0) {
         api_fail(x->call.req, API_STATE_CONFLICT, NULL);
         return;
     }
-    if (sandbox_decode(tx, LIFE_AFTER, 0, a, &x->row) < 0)
+    if (sandbox_decode(tx, LIFE_AFTER, 0, http_req_arena(x->call.req), &x->row) < 0)
         api_fail(x->call.req, API_INTERNAL, NULL);
     else if (x->row.deadline_us == before.deadline_us)
         moving_reply(x);
@@ -122,7 +118,8 @@ static void moving_begin(struct route_call *c, bool resume)
         return;
     x->resume = resume;
     if (b->has_timeout && (b->timeout < 1 || b->timeout > x->call.app->conf.max_timeout_s)) {
-        api_fail_field(c->req, API_INVALID, "timeout", "must be 1..%lld", (long long) x->call.app->conf.max_timeout_s);
+        api_fail_field(c->req, API_INVALID, "timeout", "must be 1..%lld",
+                       (long long)x->call.app->conf.max_timeout_s);
         return;
     }
     struct db_tx *tx = tx_new();
@@ -130,7 +127,8 @@ static void moving_begin(struct route_call *c, bool resume)
 
     tx_actor(tx, who->actor, http_req_id(c->req));
     sandboxes_add_get(tx, id, who->team_ids, who->key.teams_count);
-    sandboxes_add_deadline(tx, id, who->team_ids, who->key.teams_count, b->has_timeout ? b->timeout : 0, resume);
+    sandboxes_add_deadline(tx, id, who->team_ids, who->key.teams_count,
+                           b->has_timeout ? b->timeout : 0, resume);
     db_run(x->call.app->db, tx, 0, &x->call.op, moving_on_row, x);
 }
 
@@ -145,9 +143,13 @@ static void sandbox_timeout(struct route_call *c)
 }
 
 const struct route sandbox_life_routes[] = {
-    {HTTP_POST, "/v1/sandboxes/{id}/resume", SCOPE_WRITE, ROUTE_JSON, LIFE_BODY_MAX, &resume_table, sandbox_resume, "sandboxes.resume"},
-    {HTTP_POST, "/v1/sandboxes/{id}/connect", SCOPE_WRITE, ROUTE_JSON, LIFE_BODY_MAX, &resume_table, sandbox_resume, "sandboxes.connect"},
-    {HTTP_POST, "/v1/sandboxes/{id}/start", SCOPE_WRITE, ROUTE_JSON, LIFE_BODY_MAX, &resume_table, sandbox_resume, "sandboxes.start"},
-    {HTTP_POST, "/v1/sandboxes/{id}/timeout", SCOPE_WRITE, ROUTE_JSON, LIFE_BODY_MAX, &timeout_table, sandbox_timeout, "sandboxes.timeout"},
+    {HTTP_POST, "/v1/sandboxes/{id}/resume", SCOPE_WRITE, ROUTE_JSON, LIFE_BODY_MAX, &resume_table,
+     sandbox_resume, "sandboxes.resume"},
+    {HTTP_POST, "/v1/sandboxes/{id}/connect", SCOPE_WRITE, ROUTE_JSON, LIFE_BODY_MAX, &resume_table,
+     sandbox_resume, "sandboxes.connect"},
+    {HTTP_POST, "/v1/sandboxes/{id}/start", SCOPE_WRITE, ROUTE_JSON, LIFE_BODY_MAX, &resume_table,
+     sandbox_resume, "sandboxes.start"},
+    {HTTP_POST, "/v1/sandboxes/{id}/timeout", SCOPE_WRITE, ROUTE_JSON, LIFE_BODY_MAX,
+     &timeout_table, sandbox_timeout, "sandboxes.timeout"},
     {0},
 };

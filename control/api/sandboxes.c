@@ -26,7 +26,12 @@
 #include "control/life/ender.h"
 #include "control/life/state.h"
 
-enum { CREATE_BODY_MAX = MIB, PATCH_BODY_MAX = 64 * KIB, LIST_BYTES_MAX = 16 * MIB, ANSWER_MAX = MIB };
+enum {
+    CREATE_BODY_MAX = MIB,
+    PATCH_BODY_MAX = 64 * KIB,
+    LIST_BYTES_MAX = 16 * MIB,
+    ANSWER_MAX = MIB
+};
 
 static void reply_sandbox(struct api_call *x, const struct sandbox_row *s)
 {
@@ -41,15 +46,7 @@ static void get_on_row(void *arg, int r, const struct db_tx *tx)
     struct api_call *x = arg;
     struct sandbox_row s;
 
-    if (r != DB_OK)
-        api_fail_db(x->req, r, tx);
-    else if (tx_rows(tx, 0) == 0)
-        api_fail(x->req, API_SANDBOX_NOT_FOUND, NULL);
-    else if (sandbox_decode(tx, 0, 0, http_req_arena(x->req), &s) < 0)
-        api_fail(x->req, API_INTERNAL, NULL);
-    else if (str_eq(s.state, state_name(STATE_DESTROYED)))
-        api_fail(x->req, API_SANDBOX_NOT_FOUND, NULL);
-    else
+    if (api_decode_sandbox(x, r, tx, 0, &s))
         reply_sandbox(x, &s);
 }
 
@@ -76,7 +73,7 @@ static int list_write(struct list *x, const struct db_tx *tx, struct buf *out)
 {
     struct arena *a = http_req_arena(x->call.req);
     int rows = tx_rows(tx, 0);
-    int shown = rows > (int) x->page.limit ? (int) x->page.limit : rows; /* one more was asked for */
+    int shown = rows > (int)x->page.limit ? (int)x->page.limit : rows; /* one more was asked for */
     struct json_writer w;
     struct sandbox_row s = {0};
 
@@ -130,7 +127,8 @@ static void list_fail(struct http_req *r, int why)
         api_fail_field(r, API_INVALID, "query[state]", "names no state");
         return;
     case LIST_E_FILTERS:
-        api_fail_field(r, API_INVALID, "query", "malformed, or more than %d filters", PAGE_FILTERS_MAX);
+        api_fail_field(r, API_INVALID, "query", "malformed, or more than %d filters",
+                       PAGE_FILTERS_MAX);
         return;
     default:
         api_fail(r, API_BAD_REQUEST, "the query has a broken percent escape");
@@ -190,16 +188,32 @@ struct patch_body {
 };
 
 static const struct json_field patch_fields[] = {
-    {.name = "name", .kind = JSON_F_STRING, .flags = JSON_NULL_OK, .offset = offsetof(struct patch_body, name), .present = JSON_NO_PRESENT},
-    {.name = "metadata", .kind = JSON_F_MAP, .flags = JSON_NULL_OK | JSON_STRINGIFY, .offset = offsetof(struct patch_body, metadata),
-     .present = offsetof(struct patch_body, has_metadata), .max = 64},
-    {.name = "keep_hot", .kind = JSON_F_BOOL, .flags = JSON_NULL_OK, .offset = offsetof(struct patch_body, keep_hot),
+    {.name = "name",
+     .kind = JSON_F_STRING,
+     .flags = JSON_NULL_OK,
+     .offset = offsetof(struct patch_body, name),
+     .present = JSON_NO_PRESENT},
+    {.name = "metadata",
+     .kind = JSON_F_MAP,
+     .flags = JSON_NULL_OK | JSON_STRINGIFY,
+     .offset = offsetof(struct patch_body, metadata),
+     .present = offsetof(struct patch_body, has_metadata),
+     .max = 64},
+    {.name = "keep_hot",
+     .kind = JSON_F_BOOL,
+     .flags = JSON_NULL_OK,
+     .offset = offsetof(struct patch_body, keep_hot),
      .present = offsetof(struct patch_body, has_keep_hot)},
-    {.name = "lifecycle", .kind = JSON_F_OBJECT, .flags = JSON_NULL_OK, .offset = offsetof(struct patch_body, lifecycle),
-     .present = offsetof(struct patch_body, has_lifecycle), .nested = &lifecycle_body_table},
+    {.name = "lifecycle",
+     .kind = JSON_F_OBJECT,
+     .flags = JSON_NULL_OK,
+     .offset = offsetof(struct patch_body, lifecycle),
+     .present = offsetof(struct patch_body, has_lifecycle),
+     .nested = &lifecycle_body_table},
     {0},
 };
-static const struct json_table patch_table = {.fields = patch_fields, .size = sizeof(struct patch_body)};
+static const struct json_table patch_table = {.fields = patch_fields,
+                                              .size = sizeof(struct patch_body)};
 
 static void patch_on_row(void *arg, int r, const struct db_tx *tx)
 {
@@ -223,12 +237,14 @@ static void sandbox_patch(struct route_call *c)
     const struct patch_body *b = c->body;
     int64_t id = api_path_id(c, 0);
     struct api_call *x = id < 0 ? NULL : api_begin(c, sizeof(*x));
-    struct sandbox_patch patch = {.name = b->name, .keep_hot = b->has_keep_hot ? &b->keep_hot : NULL};
+    struct sandbox_patch patch = {.name = b->name,
+                                  .keep_hot = b->has_keep_hot ? &b->keep_hot : NULL};
     struct body_error e;
 
     if (!x)
         return;
-    if (!body_check_name(b->name, &e) || !body_check_metadata(&b->metadata, &e) || !body_check_lifecycle(&b->lifecycle, &e)) {
+    if (!body_check_name(b->name, &e) || !body_check_metadata(&b->metadata, &e) ||
+        !body_check_lifecycle(&b->lifecycle, &e)) {
         api_fail_field(c->req, e.error, e.field, "%s", e.text);
         return;
     }
@@ -242,7 +258,8 @@ static void sandbox_patch(struct route_call *c)
     struct db_tx *tx = tx_new();
 
     sandboxes_add_patch(tx, id, x->who->team_ids, x->who->key.teams_count, &patch);
-    sandboxes_add_get(tx, id, x->who->team_ids, x->who->key.teams_count); /* why there was nothing to change */
+    sandboxes_add_get(tx, id, x->who->team_ids,
+                      x->who->key.teams_count); /* why there was nothing to change */
     db_run(x->app->db, tx, 0, &x->op, patch_on_row, x);
 }
 
@@ -256,7 +273,8 @@ static void destroy_on_host(void *arg, int outcome)
 {
     struct destroy *x = arg;
 
-    (void) outcome; /* it has ended in the database; a host that is away ends it when it reports again */
+    (void)outcome; /* it has ended in the database; a host that is away ends it when it reports
+                      again */
     http_reply_empty(x->call.req, 204);
 }
 
@@ -271,8 +289,8 @@ static void destroy_on_row(void *arg, int r, const struct db_tx *tx)
     } else if (!tx_col_bool(tx, 0, 0, 3)) { /* nothing of it is on a host */
         http_reply_empty(x->call.req, 204);
     } else {
-        ender_end_wait(x->call.app->ender, tx_col_i64(tx, 0, 0, 1), x->id, tx_col_i64(tx, 0, 0, 2), x->call.who->actor, &x->call.op,
-                       destroy_on_host, x);
+        ender_end_wait(x->call.app->ender, tx_col_i64(tx, 0, 0, 1), x->id, tx_col_i64(tx, 0, 0, 2),
+                       x->call.who->actor, &x->call.op, destroy_on_host, x);
     }
 }
 
@@ -292,62 +310,63 @@ static void sandbox_delete(struct route_call *c)
 }
 
 /* ---- ports ---- */
+struct port {
+    struct api_call call;
+    uint64_t number;
+};
+
 static void port_on_row(void *arg, int r, const struct db_tx *tx)
 {
-    struct api_call *x = arg;
+    struct port *x = arg;
     cleanup(buf_deinit) struct buf out = BUF_INIT(ANSWER_MAX);
     char prefix[16], url[URL_MAX];
     const char *host;
     struct sandbox_row s;
     struct json_writer w;
-    uint64_t port = 0;
 
-    if (r != DB_OK) {
-        api_fail_db(x->req, r, tx);
+    if (!api_decode_sandbox(&x->call, r, tx, 0, &s))
         return;
-    }
-    if (tx_rows(tx, 0) == 0 || sandbox_decode(tx, 0, 0, http_req_arena(x->req), &s) < 0 ||
-        str_eq(s.state, state_name(STATE_DESTROYED)) || str_to_u64(x->route->params[1], &port) < 0) {
-        api_fail(x->req, API_SANDBOX_NOT_FOUND, NULL);
-        return;
-    }
-    snprintf(prefix, sizeof(prefix), "p%u-", (unsigned) port);
-    data_plane_url(x->app, prefix, s.route_token, url, &host);
+    snprintf(prefix, sizeof(prefix), "p%u-", (unsigned)x->number);
+    data_plane_url(x->call.app, prefix, s.route_token, url, &host);
     json_writer_init(&w, &out);
     jw_object(&w);
     jw_kobject(&w, "sandbox_port");
-    jw_ku64(&w, "port", port);
+    jw_ku64(&w, "port", x->number);
     jw_kstr(&w, "host", host);
     jw_kstr(&w, "url", url);
     jw_object_end(&w);
     jw_object_end(&w);
-    api_reply_json(x->req, 200, json_writer_end(&w), &out);
+    api_reply_json(x->call.req, 200, json_writer_end(&w), &out);
 }
 
 static void sandbox_port(struct route_call *c)
 {
     int64_t id = api_path_id(c, 0);
-    struct api_call *x = id < 0 ? NULL : api_begin(c, sizeof(*x));
-    uint64_t port;
+    struct port *x = id < 0 ? NULL : api_begin(c, sizeof(*x));
 
     if (!x)
         return;
-    if (str_to_u64(c->params[1], &port) < 0 || port < 1 || port > 65535) {
+    if (str_to_u64(c->params[1], &x->number) < 0 || x->number < 1 || x->number > 65535) {
         api_fail_field(c->req, API_INVALID, "port", "must be 1..65535");
         return;
     }
     struct db_tx *tx = tx_new();
 
-    sandboxes_add_get(tx, id, x->who->team_ids, x->who->key.teams_count);
-    db_run(x->app->db, tx, 0, &x->op, port_on_row, x);
+    sandboxes_add_get(tx, id, x->call.who->team_ids, x->call.who->key.teams_count);
+    db_run(x->call.app->db, tx, 0, &x->call.op, port_on_row, x);
 }
 
 const struct route sandbox_routes[] = {
-    {HTTP_POST, "/v1/sandboxes", SCOPE_WRITE, ROUTE_JSON, CREATE_BODY_MAX, &create_body_table, sandbox_create, "sandboxes.create"},
+    {HTTP_POST, "/v1/sandboxes", SCOPE_WRITE, ROUTE_JSON, CREATE_BODY_MAX, &create_body_table,
+     sandbox_create, "sandboxes.create"},
     {HTTP_GET, "/v1/sandboxes", SCOPE_READ, ROUTE_NO_BODY, 0, NULL, sandbox_list, "sandboxes.list"},
-    {HTTP_GET, "/v1/sandboxes/{id}", SCOPE_READ, ROUTE_NO_BODY, 0, NULL, sandbox_get, "sandboxes.get"},
-    {HTTP_PATCH, "/v1/sandboxes/{id}", SCOPE_WRITE, ROUTE_JSON, PATCH_BODY_MAX, &patch_table, sandbox_patch, "sandboxes.patch"},
-    {HTTP_DELETE, "/v1/sandboxes/{id}", SCOPE_WRITE, ROUTE_NO_BODY, 0, NULL, sandbox_delete, "sandboxes.delete"},
-    {HTTP_GET, "/v1/sandboxes/{id}/ports/{port}", SCOPE_READ, ROUTE_NO_BODY, 0, NULL, sandbox_port, "sandboxes.port"},
+    {HTTP_GET, "/v1/sandboxes/{id}", SCOPE_READ, ROUTE_NO_BODY, 0, NULL, sandbox_get,
+     "sandboxes.get"},
+    {HTTP_PATCH, "/v1/sandboxes/{id}", SCOPE_WRITE, ROUTE_JSON, PATCH_BODY_MAX, &patch_table,
+     sandbox_patch, "sandboxes.patch"},
+    {HTTP_DELETE, "/v1/sandboxes/{id}", SCOPE_WRITE, ROUTE_NO_BODY, 0, NULL, sandbox_delete,
+     "sandboxes.delete"},
+    {HTTP_GET, "/v1/sandboxes/{id}/ports/{port}", SCOPE_READ, ROUTE_NO_BODY, 0, NULL, sandbox_port,
+     "sandboxes.port"},
     {0},
 };

@@ -31,11 +31,12 @@ static void write_id(struct json_writer *w, const char *key, int64_t id)
 {
     char text[24];
 
-    snprintf(text, sizeof(text), "%lld", (long long) id);
+    snprintf(text, sizeof(text), "%lld", (long long)id);
     jw_kstr(w, key, text);
 }
 
-static void write_template(struct json_writer *w, const struct catalog *c, const struct template_row *t)
+static void write_template(struct json_writer *w, const struct catalog *c,
+                           const struct template_row *t)
 {
     jw_object(w);
     write_id(w, "id", t->id);
@@ -50,7 +51,8 @@ static void write_template(struct json_writer *w, const struct catalog *c, const
     jw_object_end(w);
 }
 
-static void write_version(struct json_writer *w, const struct template_row *t, const struct version_row *v)
+static void write_version(struct json_writer *w, const struct template_row *t,
+                          const struct version_row *v)
 {
     char at[CLOCK_RFC3339_SIZE];
 
@@ -82,7 +84,7 @@ static void write_version(struct json_writer *w, const struct template_row *t, c
 
 static bool list_templates(struct api_call *x, const struct catalog *c, struct json_writer *w)
 {
-    (void) x;
+    (void)x;
     jw_karray(w, "sandbox_templates");
     for (size_t i = 0; i < c->templates_count; i++)
         write_template(w, c, &c->templates[i]);
@@ -188,9 +190,13 @@ static void version_get(struct route_call *c)
 }
 
 const struct route template_routes[] = {
-    {HTTP_GET, "/v1/sandbox_templates", SCOPE_READ, ROUTE_NO_BODY, 0, NULL, templates_list, "templates.list"},
-    {HTTP_GET, "/v1/sandbox_templates/{id}", SCOPE_READ, ROUTE_NO_BODY, 0, NULL, template_get, "templates.get"},
-    {HTTP_GET, "/v1/sandbox_templates/{id}/versions", SCOPE_READ, ROUTE_NO_BODY, 0, NULL, versions_list, "template_versions.list"},
-    {HTTP_GET, "/v1/sandbox_templates/{id}/versions/{version}", SCOPE_READ, ROUTE_NO_BODY, 0, NULL, version_get, "template_versions.get"},
+    {HTTP_GET, "/v1/sandbox_templates", SCOPE_READ, ROUTE_NO_BODY, 0, NULL, templates_list,
+     "templates.list"},
+    {HTTP_GET, "/v1/sandbox_templates/{id}", SCOPE_READ, ROUTE_NO_BODY, 0, NULL, template_get,
+     "templates.get"},
+    {HTTP_GET, "/v1/sandbox_templates/{id}/versions", SCOPE_READ, ROUTE_NO_BODY, 0, NULL,
+     versions_list, "template_versions.list"},
+    {HTTP_GET, "/v1/sandbox_templates/{id}/versions/{version}", SCOPE_READ, ROUTE_NO_BODY, 0, NULL,
+     version_get, "template_versions.get"},
     {0},
 };

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * apikey - the form of API keys (bvk_<id>_<secret>) and host tokens (bvh_<id>_<secret>). The id is public; of the secret
- * only its SHA-256 is kept.
+ * apikey - the form of API keys (bvk_<id>_<secret>) and host tokens (bvh_<id>_<secret>). The id is
+ * public; of the secret only its SHA-256 is kept.
  */
 #include <stdbool.h>
 #include <stdint.h>
 #include "common/base/attr.h"
 #include "control/auth/crypto.h"
 
-enum { APIKEY_ID_LEN = 12, APIKEY_SECRET_LEN = 40, APIKEY_TEXT_SIZE = 4 + APIKEY_ID_LEN + 1 + APIKEY_SECRET_LEN + 1 };
+enum {
+    APIKEY_ID_LEN = 12,
+    APIKEY_SECRET_LEN = 40,
+    APIKEY_TEXT_SIZE = 4 + APIKEY_ID_LEN + 1 + APIKEY_SECRET_LEN + 1
+};
 #define APIKEY_PREFIX "bvk"
 #define HOST_TOKEN_PREFIX "bvh"
 

@@ -24,7 +24,7 @@ static void authorize_gone(void *arg, struct http_req *r)
 {
     struct authorizing *z = arg;
 
-    (void) r;
+    (void)r;
     op_cancel(&z->op);
 }
 
@@ -74,12 +74,16 @@ static void authorize_on_key(void *arg, int r, const struct db_tx *tx)
         api_fail_db(c->req, r, tx);
         return;
     }
-    if (keys_decode(tx, 0, http_req_arena(c->req), &key) < 0 || !apikey_hash_equal(&z->key, key.secret_hash) || key.dead) {
+    if (keys_decode(tx, 0, http_req_arena(c->req), &key) < 0 ||
+        !apikey_hash_equal(&z->key, key.secret_hash) || key.dead) {
         api_fail(c->req, API_UNAUTHORIZED, "the API key is unknown, revoked or expired");
         return;
     }
-    if ((c->route->scope & SCOPE_WRITE && !key.writes) || (c->route->scope & SCOPE_READ && !key.reads)) {
-        api_fail(c->req, API_FORBIDDEN, c->route->scope & SCOPE_WRITE ? "the API key lacks the scope 'write'" : "the API key lacks the scope 'read'");
+    if ((c->route->scope & SCOPE_WRITE && !key.writes) ||
+        (c->route->scope & SCOPE_READ && !key.reads)) {
+        api_fail(c->req, API_FORBIDDEN,
+                 c->route->scope & SCOPE_WRITE ? "the API key lacks the scope 'write'"
+                                               : "the API key lacks the scope 'read'");
         return;
     }
     c->who = principal_new(z, &key);
@@ -96,7 +100,8 @@ static void authorize_on_key(void *arg, int r, const struct db_tx *tx)
 void authorize_call(struct route_call *c)
 {
     struct app *app = c->app;
-    const char *header = http_req_header(c->req, "Authorization"), *plain = http_req_header(c->req, "X-API-Key");
+    const char *header = http_req_header(c->req, "Authorization"),
+               *plain = http_req_header(c->req, "X-API-Key");
     struct authorizing *z = arena_alloc(http_req_arena(c->req), sizeof(*z));
 
     if (!z) {
@@ -104,7 +109,8 @@ void authorize_call(struct route_call *c)
         return;
     }
     z->call = c;
-    if (!(header ? apikey_parse_bearer(APIKEY_PREFIX, header, &z->key) : apikey_parse(APIKEY_PREFIX, plain, &z->key))) {
+    if (!(header ? apikey_parse_bearer(APIKEY_PREFIX, header, &z->key)
+                 : apikey_parse(APIKEY_PREFIX, plain, &z->key))) {
         api_fail(c->req, API_UNAUTHORIZED, NULL);
         return;
     }

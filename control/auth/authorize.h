@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * authorize - who calls the public API: an API key as "Authorization: Bearer bvk_.." or "X-API-Key", looked up for every request, so that a
- * revoked key is dead at once on every replica. Leaves a struct principal in route_call.who.
+ * authorize - who calls the public API: an API key as "Authorization: Bearer bvk_.." or
+ * "X-API-Key", looked up for every request, so that a revoked key is dead at once on every replica.
+ * Leaves a struct principal in route_call.who.
  */
 #include <stdbool.h>
 #include <stddef.h>

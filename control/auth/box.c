@@ -44,16 +44,19 @@ static int boxes_add(struct boxes *b, const char *line, size_t len, unsigned num
 {
     const char *space = memchr(line, ' ', len);
     const char *id = space ? line : "0", *hex = space ? space + 1 : line;
-    size_t id_len = space ? (size_t) (space - line) : 1;
+    size_t id_len = space ? (size_t)(space - line) : 1;
     uint8_t raw[AES_KEY_LEN + 1];
-    size_t hex_len = len - (size_t) (hex - line);
+    size_t hex_len = len - (size_t)(hex - line);
 
     if (b->count == BOX_KEYS_MAX)
         return err_set(e, -E2BIG, "line %u: at most %d keys", number, BOX_KEYS_MAX);
     if (!box_id_valid(id, id_len))
-        return err_set(e, -EINVAL, "line %u: the key id must have 1..%d letters, digits, '.', '_' or '-'", number, BOX_ID_MAX);
+        return err_set(e, -EINVAL,
+                       "line %u: the key id must have 1..%d letters, digits, '.', '_' or '-'",
+                       number, BOX_ID_MAX);
     if (hex_len != 2 * AES_KEY_LEN || hex_decode(hex, hex_len, raw) != AES_KEY_LEN)
-        return err_set(e, -EINVAL, "line %u: the key must be %d hex digits", number, 2 * AES_KEY_LEN);
+        return err_set(e, -EINVAL, "line %u: the key must be %d hex digits", number,
+                       2 * AES_KEY_LEN);
     struct box_key *k = &b->keys[b->count];
 
     memcpy(k->id, id, id_len);
@@ -98,7 +101,7 @@ int boxes_load(struct boxes **out, const char *path, struct err *e)
 
     if (r < 0)
         return r;
-    r = boxes_parse(out, (const char *) s.bytes, e);
+    r = boxes_parse(out, (const char *)s.bytes, e);
     return r < 0 ? err_wrap(e, r, "key file '%s'", path) : 0;
 }
 
@@ -110,11 +113,12 @@ static int box_aad(const void *head, size_t head_len, const char *bound, struct 
     return r < 0 ? r : buf_append_str(out, bound);
 }
 
-int boxes_seal(const struct boxes *b, const char *bound, const void *plain, size_t len, struct buf *out)
+int boxes_seal(const struct boxes *b, const char *bound, const void *plain, size_t len,
+               struct buf *out)
 {
     const struct box_key *k = &b->keys[0];
     size_t id_len = strlen(k->id);
-    uint8_t head[2 + BOX_ID_MAX] = {BOX_VERSION, (uint8_t) id_len};
+    uint8_t head[2 + BOX_ID_MAX] = {BOX_VERSION, (uint8_t)id_len};
     cleanup(buf_deinit) struct buf aad = BUF_INIT(MIB);
     int r;
 
@@ -125,7 +129,8 @@ int boxes_seal(const struct boxes *b, const char *bound, const void *plain, size
     return r < 0 ? r : crypto_seal(k->key, buf_data(&aad), aad.len, plain, len, out);
 }
 
-int boxes_open(const struct boxes *b, const char *bound, const void *box, size_t len, struct buf *out)
+int boxes_open(const struct boxes *b, const char *bound, const void *box, size_t len,
+               struct buf *out)
 {
     const uint8_t *p = box;
     cleanup(buf_deinit) struct buf aad = BUF_INIT(MIB);
@@ -143,5 +148,6 @@ int boxes_open(const struct boxes *b, const char *bound, const void *box, size_t
         return -ENOKEY;
     int r = box_aad(p, head_len, bound, &aad);
 
-    return r < 0 ? r : crypto_open(k->key, buf_data(&aad), aad.len, p + head_len, len - head_len, out);
+    return r < 0 ? r
+                 : crypto_open(k->key, buf_data(&aad), aad.len, p + head_len, len - head_len, out);
 }

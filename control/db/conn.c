@@ -27,17 +27,17 @@ enum dbconn_state {
 struct dbconn {
     struct loop *loop;
     enum dbconn_state state;
-    PGconn *pg;     /* owned */
-    struct io *io;  /* owned; registered for the socket that libpq has now */
+    PGconn *pg;             /* owned */
+    struct io *io;          /* owned; registered for the socket that libpq has now */
     struct timer *deadline; /* of connecting and preparing */
     dbconn_fn *fn;
     void *arg;
-    struct defer first;     /* the first step of connecting */
+    struct defer first; /* the first step of connecting */
     bool prepare, closed;
-    struct db_tx *tx;  /* CONN_BUSY; borrowed */
+    struct db_tx *tx; /* CONN_BUSY; borrowed */
     int64_t schema_version;
-    size_t results;    /* answers seen since the last sync point */
-    bool refused;      /* one of them was an error */
+    size_t results;          /* answers seen since the last sync point */
+    bool refused;            /* one of them was an error */
     PGresult *script_result; /* last one that has no error; owned */
     bool script_failed;
     char error[400];
@@ -48,7 +48,7 @@ static void dbconn_on_io(void *arg, unsigned events);
 /* libpq's messages end in a line feed and may have several lines. */
 static void dbconn_set_error(struct dbconn *c, const char *prefix, const char *text)
 {
-    size_t n = (size_t) snprintf(c->error, sizeof(c->error), "%s%s", prefix, text ? text : "");
+    size_t n = (size_t)snprintf(c->error, sizeof(c->error), "%s%s", prefix, text ? text : "");
 
     if (n >= sizeof(c->error))
         n = sizeof(c->error) - 1;
@@ -62,7 +62,7 @@ static void dbconn_set_error(struct dbconn *c, const char *prefix, const char *t
 
 static void dbconn_on_notice(void *arg, const char *message)
 {
-    (void) arg;
+    (void)arg;
     log_debug(NULL, "postgresql notice", "message", message);
 }
 
@@ -142,9 +142,10 @@ static PGconn *dbconn_start(const struct db_conf *conf)
     const char *keys[24], *values[24];
     size_t n = 0;
 
-    snprintf(port, sizeof(port), "%lld", (long long) conf->port);
+    snprintf(port, sizeof(port), "%lld", (long long)conf->port);
     snprintf(options, sizeof(options),
-             "-c TimeZone=UTC -c DateStyle=ISO -c client_min_messages=warning -c standard_conforming_strings=on "
+             "-c TimeZone=UTC -c DateStyle=ISO -c client_min_messages=warning -c "
+             "standard_conforming_strings=on "
              "-c statement_timeout=%u -c idle_in_transaction_session_timeout=60000",
              conf->prepare ? conf->statement_ms : 0);
     const char *pairs[][2] = {
@@ -152,7 +153,7 @@ static PGconn *dbconn_start(const struct db_conf *conf)
         {"port", port},
         {"dbname", conf->name},
         {"user", conf->user},
-        {"password", conf->password ? (const char *) conf->password->bytes : NULL},
+        {"password", conf->password ? (const char *)conf->password->bytes : NULL},
         {"passfile", "/nonexistent"},
         {"sslmode", unix_socket ? "disable" : conf->sslmode},
         {"sslrootcert", conf->sslrootcert},
@@ -175,7 +176,8 @@ static PGconn *dbconn_start(const struct db_conf *conf)
     return PQconnectStartParams(keys, values, 0);
 }
 
-/* libpq may close the socket and open another one with the same number: register anew for every step of connecting. */
+/* libpq may close the socket and open another one with the same number: register anew for every
+ * step of connecting. */
 static void dbconn_watch(struct dbconn *c, unsigned events)
 {
     int r;
@@ -234,7 +236,8 @@ static void dbconn_first_step(void *arg)
     dbconn_connect_step(c, PGRES_POLLING_WRITING);
 }
 
-struct dbconn *dbconn_open(struct loop *l, const struct db_conf *conf, uint32_t connect_ms, dbconn_fn *fn, void *arg)
+struct dbconn *dbconn_open(struct loop *l, const struct db_conf *conf, uint32_t connect_ms,
+                           dbconn_fn *fn, void *arg)
 {
     struct dbconn *c = xnew(struct dbconn);
 
@@ -246,7 +249,8 @@ struct dbconn *dbconn_open(struct loop *l, const struct db_conf *conf, uint32_t 
     c->deadline = timer_new(l, dbconn_on_deadline, c);
     timer_set(c->deadline, connect_ms);
     c->pg = dbconn_start(conf);
-    loop_defer(l, &c->first, dbconn_first_step, c); /* nothing calls back from within dbconn_open() */
+    loop_defer(l, &c->first, dbconn_first_step,
+               c); /* nothing calls back from within dbconn_open() */
     return c;
 }
 
@@ -283,7 +287,7 @@ static void dbconn_begin_prepare(struct dbconn *c)
     c->state = CONN_PREPARING;
     c->results = 0;
     c->refused = false;
-    (void) dbconn_flush(c); /* a failure has been reported as CONN_LOST */
+    (void)dbconn_flush(c); /* a failure has been reported as CONN_LOST */
 }
 
 static bool dbconn_send(struct dbconn *c, const struct db_tx *tx)
@@ -293,8 +297,10 @@ static bool dbconn_send(struct dbconn *c, const struct db_tx *tx)
         const char *const *values = tx->values + s->first_param;
         const int *lengths = tx->lengths + s->first_param, *formats = tx->formats + s->first_param;
         bool own = i == 0 && tx->has_actor; /* the actor's statement stands in no table */
-        int ok = own ? PQsendQueryParams(c->pg, s->stmt->text, (int) s->params, NULL, values, lengths, formats, 0)
-                     : PQsendQueryPrepared(c->pg, s->stmt->name, (int) s->params, values, lengths, formats, 0);
+        int ok = own ? PQsendQueryParams(c->pg, s->stmt->text, (int)s->params, NULL, values,
+                                         lengths, formats, 0)
+                     : PQsendQueryPrepared(c->pg, s->stmt->name, (int)s->params, values, lengths,
+                                           formats, 0);
 
         if (!ok)
             return false;
@@ -313,7 +319,7 @@ void dbconn_run(struct dbconn *c, struct db_tx *tx)
         dbconn_lost(c);
         return;
     }
-    (void) dbconn_flush(c); /* as above */
+    (void)dbconn_flush(c); /* as above */
 }
 
 void dbconn_script(struct dbconn *c, const char *sql)
@@ -328,7 +334,7 @@ void dbconn_script(struct dbconn *c, const char *sql)
         dbconn_lost(c);
         return;
     }
-    (void) dbconn_flush(c); /* as above */
+    (void)dbconn_flush(c); /* as above */
 }
 
 const char *dbconn_script_error(const struct dbconn *c)
@@ -343,13 +349,15 @@ int dbconn_script_rows(const struct dbconn *c)
 
 const char *dbconn_script_value(const struct dbconn *c, int row, int col)
 {
-    if (row >= dbconn_script_rows(c) || col >= PQnfields(c->script_result) || PQgetisnull(c->script_result, row, col))
+    if (row >= dbconn_script_rows(c) || col >= PQnfields(c->script_result) ||
+        PQgetisnull(c->script_result, row, col))
         return NULL;
     return PQgetvalue(c->script_result, row, col);
 }
 
 /* ---- reading ---- */
-/* Shutdown, crash of another backend, "too many connections": the server goes, the statement is not to blame. */
+/* Shutdown, crash of another backend, "too many connections": the server goes, the statement is not
+ * to blame. */
 static bool dbconn_result_is_loss(const PGresult *res)
 {
     const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
@@ -367,15 +375,17 @@ static void dbconn_prepared_result(struct dbconn *c, PGresult *res)
         char prefix[128];
 
         c->refused = true;
-        snprintf(prefix, sizeof(prefix), "%s%s%s; run 'bivouac-control migrate': ", s ? "statement " : "", s ? s->name : "",
+        snprintf(prefix, sizeof(prefix),
+                 "%s%s%s; run 'bivouac-control migrate': ", s ? "statement " : "", s ? s->name : "",
                  s ? " does not fit the database's schema" : "the database has no schema yet");
         dbconn_set_error(c, prefix, PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
     } else if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1 &&
                (str_to_i64(PQgetvalue(res, 0, 0), &version) < 0 || version < c->schema_version)) {
         c->refused = true;
         snprintf(c->error, sizeof(c->error),
-                 "the database's schema is at migration %lld, this program needs %lld; run 'bivouac-control migrate'",
-                 (long long) version, (long long) c->schema_version);
+                 "the database's schema is at migration %lld, this program needs %lld; run "
+                 "'bivouac-control migrate'",
+                 (long long)version, (long long)c->schema_version);
     }
     c->results++;
     PQclear(res);

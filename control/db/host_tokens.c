@@ -8,6 +8,8 @@
 
 enum { TOKENS_LOOKUP, TOKENS_TOUCH, TOKENS_CREATE, TOKENS_LIST, TOKENS_REVOKE };
 
+/* SQL keeps its own lines. */
+/* clang-format off */
 static const struct db_stmt tokens_stmts[] = {
     [TOKENS_LOOKUP] = {"host_tokens_lookup",
                        "SELECT secret_hash, host_name, revoked_at IS NOT NULL OR coalesce(expires_at <= now(), false)"
@@ -28,6 +30,7 @@ static const struct db_stmt tokens_stmts[] = {
     [TOKENS_REVOKE] = {"host_tokens_revoke",
                        "UPDATE host_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 RETURNING id", 1},
 };
+/* clang-format on */
 const struct db_stmts db_host_tokens_stmts = {tokens_stmts, ARRAY_LEN(tokens_stmts)};
 
 void host_tokens_add_lookup(struct db_tx *tx, const char *id)
@@ -38,7 +41,8 @@ void host_tokens_add_lookup(struct db_tx *tx, const char *id)
     tx_text(tx, id);
 }
 
-int host_tokens_decode(const struct db_tx *tx, unsigned stmt, struct arena *a, struct host_token_row *out)
+int host_tokens_decode(const struct db_tx *tx, unsigned stmt, struct arena *a,
+                       struct host_token_row *out)
 {
     struct host_token_row t = {0};
     uint8_t *hash;
@@ -59,8 +63,8 @@ int host_tokens_decode(const struct db_tx *tx, unsigned stmt, struct arena *a, s
     return 0;
 }
 
-void host_tokens_add_create(struct db_tx *tx, const char *id, const uint8_t hash[32], const char *host_name,
-                            int64_t expires_us)
+void host_tokens_add_create(struct db_tx *tx, const char *id, const uint8_t hash[32],
+                            const char *host_name, int64_t expires_us)
 {
     tx_add(tx, &tokens_stmts[TOKENS_CREATE]);
     tx_text(tx, id);

@@ -19,9 +19,10 @@ struct host_token_row {
 
 /* Marks its use as well (once a minute). */
 void host_tokens_add_lookup(struct db_tx *tx, const char *id);
-int host_tokens_decode(const struct db_tx *tx, unsigned stmt, struct arena *a, struct host_token_row *out) must_check; /* -ENOENT */
-void host_tokens_add_create(struct db_tx *tx, const char *id, const uint8_t hash[32], const char *host_name,
-                            int64_t expires_us /* 0: never */);
+int host_tokens_decode(const struct db_tx *tx, unsigned stmt, struct arena *a,
+                       struct host_token_row *out) must_check; /* -ENOENT */
+void host_tokens_add_create(struct db_tx *tx, const char *id, const uint8_t hash[32],
+                            const char *host_name, int64_t expires_us /* 0: never */);
 /* Rows: id, host, created_us, expires_us, last_used_us, revoked_us. */
 void host_tokens_add_list(struct db_tx *tx);
 void host_tokens_add_revoke(struct db_tx *tx, const char *id); /* one row, or none: unknown */

@@ -8,6 +8,8 @@
 
 enum { HOSTS_HEARTBEAT, HOSTS_LIST, HOSTS_DRAIN };
 
+/* SQL keeps its own lines. */
+/* clang-format off */
 static const struct db_stmt hosts_stmts[] = {
     [HOSTS_HEARTBEAT] = {"hosts_heartbeat",
                          "INSERT INTO hosts AS h (name, api_url, gateway_url, version, accelerator, capacity_vcpus,"
@@ -30,9 +32,11 @@ static const struct db_stmt hosts_stmts[] = {
                     0},
     [HOSTS_DRAIN] = {"hosts_drain", "UPDATE hosts SET draining = $2::boolean WHERE name = $1 RETURNING id", 2},
 };
+/* clang-format on */
 const struct db_stmts db_hosts_stmts = {hosts_stmts, ARRAY_LEN(hosts_stmts)};
 
-void hosts_add_heartbeat(struct db_tx *tx, const char *name, const struct host_heartbeat *hb, const char *templates)
+void hosts_add_heartbeat(struct db_tx *tx, const char *name, const struct host_heartbeat *hb,
+                         const char *templates)
 {
     tx_add(tx, &hosts_stmts[HOSTS_HEARTBEAT]);
     tx_text(tx, name);
@@ -56,7 +60,8 @@ void hosts_add_list(struct db_tx *tx)
     tx_add(tx, &hosts_stmts[HOSTS_LIST]);
 }
 
-int hosts_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a, struct host_row *out)
+int hosts_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a,
+                 struct host_row *out)
 {
     struct host_row h = {
         .id = tx_col_i64(tx, stmt, row, 0),

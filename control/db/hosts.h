@@ -14,7 +14,8 @@ extern const struct db_stmts db_hosts_stmts;
 
 struct host_row {
     int64_t id;
-    const char *name, *api_url, *gateway_url, *version, *accelerator; /* arena; the last three may be NULL */
+    const char *name, *api_url, *gateway_url, *version,
+        *accelerator; /* arena; the last three may be NULL */
     bool draining;
     int64_t capacity_vcpus, capacity_memory_mb, capacity_vms;
     int64_t reserved_vcpus, reserved_memory_mb, reserved_vms;
@@ -24,9 +25,11 @@ struct host_row {
 };
 
 /* Registers or renews. One row: id, draining. templates: JSON array. */
-void hosts_add_heartbeat(struct db_tx *tx, const char *name, const struct host_heartbeat *hb, const char *templates);
+void hosts_add_heartbeat(struct db_tx *tx, const char *name, const struct host_heartbeat *hb,
+                         const char *templates);
 /* All hosts by name: struct host_row. */
 void hosts_add_list(struct db_tx *tx);
-int hosts_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a, struct host_row *out) must_check;
+int hosts_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a,
+                 struct host_row *out) must_check;
 /* One row (id), or none: unknown. */
 void hosts_add_drain(struct db_tx *tx, const char *name, bool drain);

@@ -7,6 +7,8 @@
 
 enum { IDEM_BEGIN, IDEM_BIND, IDEM_FINISH, IDEM_DROP, IDEM_DROP_TOKEN, IDEM_GET, IDEM_PURGE };
 
+/* SQL keeps its own lines. */
+/* clang-format off */
 static const struct db_stmt idem_stmts[] = {
     [IDEM_BEGIN] = {"idempotency_begin",
                     "INSERT INTO idempotency_keys (team_id, key, request_hash, expires_at)"
@@ -34,9 +36,11 @@ static const struct db_stmt idem_stmts[] = {
                     " WHERE expires_at < now() LIMIT 1000 FOR UPDATE SKIP LOCKED)",
                     0},
 };
+/* clang-format on */
 const struct db_stmts db_idempotency_stmts = {idem_stmts, ARRAY_LEN(idem_stmts)};
 
-void idempotency_add_begin(struct db_tx *tx, int64_t team_id, const char *key, const uint8_t hash[32], int64_t keep_s)
+void idempotency_add_begin(struct db_tx *tx, int64_t team_id, const char *key,
+                           const uint8_t hash[32], int64_t keep_s)
 {
     tx_add(tx, &idem_stmts[IDEM_BEGIN]);
     tx_i64(tx, team_id);
@@ -52,7 +56,8 @@ void idempotency_add_bind_new_sandbox(struct db_tx *tx, int64_t team_id, const c
     tx_text(tx, key);
 }
 
-void idempotency_add_finish(struct db_tx *tx, int64_t team_id, const char *key, int64_t status, const void *box, size_t len)
+void idempotency_add_finish(struct db_tx *tx, int64_t team_id, const char *key, int64_t status,
+                            const void *box, size_t len)
 {
     tx_add(tx, &idem_stmts[IDEM_FINISH]);
     tx_i64(tx, team_id);
@@ -80,7 +85,8 @@ void idempotency_add_get(struct db_tx *tx, int64_t team_id, const char *key)
     tx_text(tx, key);
 }
 
-int idempotency_decode(const struct db_tx *tx, unsigned stmt, struct arena *a, struct idempotency_row *out)
+int idempotency_decode(const struct db_tx *tx, unsigned stmt, struct arena *a,
+                       struct idempotency_row *out)
 {
     struct idempotency_row row = {0};
     uint8_t *p;

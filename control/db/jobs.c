@@ -6,6 +6,8 @@
 
 enum { JOBS_PERIODIC, JOBS_CLAIM, JOBS_DONE_ONCE, JOBS_DONE_PERIODIC, JOBS_FAILED };
 
+/* SQL keeps its own lines. */
+/* clang-format off */
 static const struct db_stmt jobs_stmts[] = {
     [JOBS_PERIODIC] = {"jobs_periodic",
                        "INSERT INTO jobs (kind, every_ms) VALUES ($1, $2)"
@@ -28,6 +30,7 @@ static const struct db_stmt jobs_stmts[] = {
                      " lease_until = NULL, failures = failures + 1, last_error = $3 WHERE id = $1 AND claim = $2",
                      3},
 };
+/* clang-format on */
 const struct db_stmts db_jobs_stmts = {jobs_stmts, ARRAY_LEN(jobs_stmts)};
 
 void jobs_add_periodic(struct db_tx *tx, const char *kind, int64_t every_ms)
@@ -37,7 +40,8 @@ void jobs_add_periodic(struct db_tx *tx, const char *kind, int64_t every_ms)
     tx_i64(tx, every_ms);
 }
 
-void jobs_add_claim(struct db_tx *tx, const char *const *kinds, size_t kinds_count, int64_t lease_ms)
+void jobs_add_claim(struct db_tx *tx, const char *const *kinds, size_t kinds_count,
+                    int64_t lease_ms)
 {
     tx_add(tx, &jobs_stmts[JOBS_CLAIM]);
     tx_texts(tx, kinds, kinds_count);

@@ -8,6 +8,8 @@
 
 enum { KEYS_LOOKUP, KEYS_TOUCH, KEYS_CREATE, KEYS_LIST, KEYS_REVOKE };
 
+/* SQL keeps its own lines. */
+/* clang-format off */
 static const struct db_stmt keys_stmts[] = {
     /* One row a team; a key without any team has one row with a NULL team. */
     [KEYS_LOOKUP] = {"keys_lookup",
@@ -40,6 +42,7 @@ static const struct db_stmt keys_stmts[] = {
     [KEYS_REVOKE] = {"keys_revoke",
                      "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 RETURNING id", 1},
 };
+/* clang-format on */
 const struct db_stmts db_keys_stmts = {keys_stmts, ARRAY_LEN(keys_stmts)};
 
 void keys_add_lookup(struct db_tx *tx, const char *id)
@@ -67,19 +70,19 @@ int keys_decode(const struct db_tx *tx, unsigned stmt, struct arena *a, struct k
     k.dead = tx_col_bool(tx, stmt, 0, 3);
     k.touch = tx_col_bool(tx, stmt, 0, 4);
     k.user_id = tx_col_i64(tx, stmt, 0, 5);
-    struct key_team *teams = arena_alloc(a, (size_t) rows * sizeof(*teams));
+    struct key_team *teams = arena_alloc(a, (size_t)rows * sizeof(*teams));
 
     if (!teams)
         return -ENOMEM;
     if (!tx_col_null(tx, stmt, 0, 6))
-        k.teams_count = (size_t) rows;
+        k.teams_count = (size_t)rows;
     k.home = k.teams_count;
     for (size_t i = 0; i < k.teams_count; i++) {
-        teams[i].id = tx_col_i64(tx, stmt, (int) i, 6);
-        teams[i].slug = tx_col_dup(tx, stmt, (int) i, 7, a);
+        teams[i].id = tx_col_i64(tx, stmt, (int)i, 6);
+        teams[i].slug = tx_col_dup(tx, stmt, (int)i, 7, a);
         if (!teams[i].slug)
             return -ENOMEM;
-        if (tx_col_bool(tx, stmt, (int) i, 8))
+        if (tx_col_bool(tx, stmt, (int)i, 8))
             k.home = i;
     }
     k.teams = teams;
@@ -93,8 +96,9 @@ void keys_add_touch(struct db_tx *tx, const char *id)
     tx_text(tx, id);
 }
 
-void keys_add_create(struct db_tx *tx, const char *id, const uint8_t hash[32], const char *email, const char *team_slug,
-                     const char *name, const char *const *scopes, size_t scopes_count, int64_t expires_us)
+void keys_add_create(struct db_tx *tx, const char *id, const uint8_t hash[32], const char *email,
+                     const char *team_slug, const char *name, const char *const *scopes,
+                     size_t scopes_count, int64_t expires_us)
 {
     tx_add(tx, &keys_stmts[KEYS_CREATE]);
     tx_text(tx, id);

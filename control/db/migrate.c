@@ -28,7 +28,7 @@ static void migrate_on_conn(void *arg, struct dbconn *c, enum dbconn_event ev)
 {
     struct migrate *m = arg;
 
-    (void) c;
+    (void)c;
     m->event = true;
     m->ready |= ev == CONN_READY;
     m->lost |= ev == CONN_LOST;
@@ -62,8 +62,10 @@ static int migrate_connect(struct migrate *m, const struct db_conf *conf, struct
     m->conn = dbconn_open(m->loop, conf, MIGRATE_CONNECT_MS, migrate_on_conn, m);
     int r = migrate_wait(m, e);
 
-    return r < 0 ? err_wrap(e, r, "cannot use database '%s' as '%s' at %s port %lld (is PostgreSQL running, does the database exist?)",
-                            conf->name, conf->user, conf->host, (long long) conf->port)
+    return r < 0 ? err_wrap(e, r,
+                            "cannot use database '%s' as '%s' at %s port %lld (is PostgreSQL "
+                            "running, does the database exist?)",
+                            conf->name, conf->user, conf->host, (long long)conf->port)
                  : 0;
 }
 
@@ -87,44 +89,54 @@ static void migrate_checksum(const struct migration *f, char hex[2 * SHA256_LEN 
 }
 
 /* Compares row `row` of (version, name, sha256) with the file at the same place. */
-static int migrate_check(const struct migrate *m, int row, const struct migrations *files, struct err *e)
+static int migrate_check(const struct migrate *m, int row, const struct migrations *files,
+                         struct err *e)
 {
-    const char *version = dbconn_script_value(m->conn, row, 0), *name = dbconn_script_value(m->conn, row, 1);
+    const char *version = dbconn_script_value(m->conn, row, 0),
+               *name = dbconn_script_value(m->conn, row, 1);
     const char *sum = dbconn_script_value(m->conn, row, 2);
     char have[2 * SHA256_LEN + 1];
     int64_t n = 0;
 
     if (!version || !name || !sum || str_to_i64(version, &n) < 0)
         return err_set(e, -EINVAL, "table schema_migrations is damaged in row %d", row + 1);
-    if ((size_t) row >= files->count)
+    if ((size_t)row >= files->count)
         return err_set(e, -EINVAL,
-                       "the database has migration %s, which this program does not know: it is older than the database", name);
+                       "the database has migration %s, which this program does not know: it is "
+                       "older than the database",
+                       name);
     const struct migration *f = &files->items[row];
 
     if (f->version != n)
-        return err_set(e, -EINVAL, "%s was not applied, but %s after it was: migrations go forward only", f->name, name);
+        return err_set(e, -EINVAL,
+                       "%s was not applied, but %s after it was: migrations go forward only",
+                       f->name, name);
     migrate_checksum(f, have);
     if (!str_eq(have, sum))
         return err_set(e, -EINVAL,
-                       "%s was changed after it was applied (recorded %.12s..., now %.12s...): restore it and write a new migration",
+                       "%s was changed after it was applied (recorded %.12s..., now %.12s...): "
+                       "restore it and write a new migration",
                        f->name, sum, have);
     return 0;
 }
 
-static int migrate_applied(struct migrate *m, const struct migrations *files, size_t *applied, struct err *e)
+static int migrate_applied(struct migrate *m, const struct migrations *files, size_t *applied,
+                           struct err *e)
 {
     int r = migrate_sql(m,
-                        "CREATE TABLE IF NOT EXISTS schema_migrations (version integer PRIMARY KEY, name text NOT NULL,"
+                        "CREATE TABLE IF NOT EXISTS schema_migrations (version integer PRIMARY "
+                        "KEY, name text NOT NULL,"
                         " sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
                         e);
 
     if (r == 0)
-        r = migrate_sql(m, "SELECT version, name, sha256 FROM schema_migrations ORDER BY version", e);
+        r = migrate_sql(m, "SELECT version, name, sha256 FROM schema_migrations ORDER BY version",
+                        e);
     int rows = r == 0 ? dbconn_script_rows(m->conn) : 0;
 
     for (int i = 0; i < rows && r == 0; i++)
         r = migrate_check(m, i, files, e);
-    *applied = (size_t) rows;
+    *applied = (size_t)rows;
     return r;
 }
 
@@ -137,23 +149,27 @@ static int migrate_one(struct migrate *m, const struct migration *f, struct err 
     int r;
 
     migrate_checksum(f, sum);
-    /* The name has passed migration_version(): nothing in it needs quoting. Several statements in one message are one transaction. */
+    /* The name has passed migration_version(): nothing in it needs quoting. Several statements in
+     * one message are one transaction. */
     r = buf_append_str(&sql, f->sql);
     if (r == 0)
-        r = buf_printf(&sql, "\n;INSERT INTO schema_migrations (version, name, sha256) VALUES (%lld, '%s', '%s')",
-                       (long long) f->version, f->name, sum);
+        r = buf_printf(
+            &sql,
+            "\n;INSERT INTO schema_migrations (version, name, sha256) VALUES (%lld, '%s', '%s')",
+            (long long)f->version, f->name, sum);
     text = r == 0 ? buf_cstr(&sql) : NULL;
     if (!text)
         return err_set(e, -ENOBUFS, "%s is too large", f->name);
     r = migrate_sql(m, text, e);
     if (r < 0)
         return err_wrap(e, r, "%s (nothing of it was applied)", f->name);
-    printf("applied %s (%llu ms)\n", f->name, (unsigned long long) (clock_mono_ms() - begin));
+    printf("applied %s (%llu ms)\n", f->name, (unsigned long long)(clock_mono_ms() - begin));
     fflush(stdout);
     return 0;
 }
 
-int migrate_run(struct loop *l, const struct db_conf *conf, const struct migrations *files, struct err *e)
+int migrate_run(struct loop *l, const struct db_conf *conf, const struct migrations *files,
+                struct err *e)
 {
     struct migrate m = {.loop = l};
     size_t applied = 0;
@@ -166,7 +182,8 @@ int migrate_run(struct loop *l, const struct db_conf *conf, const struct migrati
     for (size_t i = applied; i < files->count && r == 0; i++)
         r = migrate_one(&m, &files->items[i], e);
     if (r == 0)
-        printf("schema is at migration %lld (%zu new)\n", (long long) migrations_latest(files), files->count - applied);
+        printf("schema is at migration %lld (%zu new)\n", (long long)migrations_latest(files),
+               files->count - applied);
     dbconn_close(m.conn); /* gives the lock back */
     return r;
 }

@@ -40,11 +40,12 @@ static bool migration_version(const char *name, int64_t *version)
     size_t len = strlen(name);
     uint64_t n;
 
-    if (len < 10 || len > 100 || name[4] != '_' || !str_ends(name, ".sql") || str_to_u64_n(name, 4, 10, &n) < 0 || n == 0)
+    if (len < 10 || len > 100 || name[4] != '_' || !str_ends(name, ".sql") ||
+        str_to_u64_n(name, 4, 10, &n) < 0 || n == 0)
         return false;
     if (strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != len - 4)
         return false;
-    *version = (int64_t) n;
+    *version = (int64_t)n;
     return true;
 }
 
@@ -65,17 +66,17 @@ static int migration_load(const char *dir, const char *name, struct migration *o
     if (r < 0)
         return r;
     out->name = xstrdup(name);
-    out->sql = xstrndup((const char *) buf_data(&text), text.len);
+    out->sql = xstrndup((const char *)buf_data(&text), text.len);
     return 0;
 }
 
 void migrations_free(struct migrations *m)
 {
     for (size_t i = 0; i < m->count; i++) {
-        free((char *) m->items[i].name);
-        free((char *) m->items[i].sql);
+        free((char *)m->items[i].name);
+        free((char *)m->items[i].sql);
     }
-    free((struct migration *) m->items);
+    free((struct migration *)m->items);
     *m = (struct migrations){0};
 }
 
@@ -86,7 +87,7 @@ int migrations_load(const char *dir, struct migrations *out, struct err *e)
 
     if (n < 0)
         return err_errno(e, "folder '%s'", dir);
-    struct migration *items = xcalloc((size_t) n + 1, sizeof(*items));
+    struct migration *items = xcalloc((size_t)n + 1, sizeof(*items));
     struct migrations m = {.items = items};
     int r = 0;
 
@@ -94,7 +95,8 @@ int migrations_load(const char *dir, struct migrations *out, struct err *e)
         if (r == 0)
             r = migration_load(dir, names[i]->d_name, &items[i], e);
         if (r == 0 && i && items[i].version == items[i - 1].version)
-            r = err_set(e, -EINVAL, "%s and %s have the same number", items[i - 1].name, items[i].name);
+            r = err_set(e, -EINVAL, "%s and %s have the same number", items[i - 1].name,
+                        items[i].name);
         if (items[i].name)
             m.count++;
         free(names[i]);

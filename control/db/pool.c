@@ -16,12 +16,18 @@
 #include "control/db/conn.h"
 #include "control/db/tx_internal.h"
 
-enum { DB_CONNS_LIMIT = 64, DB_CONNECT_MS = 5000, DB_BACKOFF_MIN_MS = 100, DB_BACKOFF_MAX_MS = 3000, DB_RETRIES = 3 };
+enum {
+    DB_CONNS_LIMIT = 64,
+    DB_CONNECT_MS = 5000,
+    DB_BACKOFF_MIN_MS = 100,
+    DB_BACKOFF_MAX_MS = 3000,
+    DB_RETRIES = 3
+};
 
 struct db_slot {
     struct dbconn *conn; /* owned */
-    struct db_tx *tx;  /* running there; owned */
-    bool ready;        /* it has worked once */
+    struct db_tx *tx;    /* running there; owned */
+    bool ready;          /* it has worked once */
 };
 
 struct db {
@@ -31,21 +37,25 @@ struct db {
     struct list waiting;
     unsigned waiting_count;
     unsigned connecting, ready;
-    struct timer *retry;  /* of connecting after a failure */
-    uint32_t backoff_ms;  /* 0: the last attempt worked */
+    struct timer *retry; /* of connecting after a failure */
+    uint32_t backoff_ms; /* 0: the last attempt worked */
     struct defer serve;
     bool logged_down;
     char last_error[400];
 };
 
-static struct metric db_transactions = {
-    .name = "bivouac_control_db_transactions_total", .help = "Transactions that PostgreSQL answered.", .kind = METRIC_COUNTER};
-static struct metric db_failures = {
-    .name = "bivouac_control_db_failures_total", .help = "Transactions without an answer in time.", .kind = METRIC_COUNTER};
-static struct metric db_connections = {
-    .name = "bivouac_control_db_connections", .help = "Working connections to PostgreSQL.", .kind = METRIC_GAUGE};
-static struct metric db_waiting = {
-    .name = "bivouac_control_db_waiting", .help = "Transactions in line for a connection.", .kind = METRIC_GAUGE};
+static struct metric db_transactions = {.name = "bivouac_control_db_transactions_total",
+                                        .help = "Transactions that PostgreSQL answered.",
+                                        .kind = METRIC_COUNTER};
+static struct metric db_failures = {.name = "bivouac_control_db_failures_total",
+                                    .help = "Transactions without an answer in time.",
+                                    .kind = METRIC_COUNTER};
+static struct metric db_connections = {.name = "bivouac_control_db_connections",
+                                       .help = "Working connections to PostgreSQL.",
+                                       .kind = METRIC_GAUGE};
+static struct metric db_waiting = {.name = "bivouac_control_db_waiting",
+                                   .help = "Transactions in line for a connection.",
+                                   .kind = METRIC_GAUGE};
 
 static void db_serve(void *arg);
 static void db_on_conn(void *arg, struct dbconn *c, enum dbconn_event ev);
@@ -75,7 +85,8 @@ static void db_connect_one(struct db *db)
         struct db_slot *s = &db->slots[i];
 
         if (!s->conn) {
-            *s = (struct db_slot){.conn = dbconn_open(db->loop, &db->conf, DB_CONNECT_MS, db_on_conn, db)};
+            *s = (struct db_slot){
+                .conn = dbconn_open(db->loop, &db->conf, DB_CONNECT_MS, db_on_conn, db)};
             db->connecting++;
             return;
         }
@@ -102,12 +113,12 @@ static void db_note_down(struct db *db, const char *text)
 {
     bool news = !db->logged_down || !str_eq(db->last_error, text);
 
-    (void) str_copy(db->last_error, sizeof(db->last_error), text);
+    (void)str_copy(db->last_error, sizeof(db->last_error), text);
     if (db->ready || !news)
         return;
     db->logged_down = true;
-    log_error(NULL, "postgresql is away; trying again by itself", "reason", text, "host", db->conf.host, "database",
-              db->conf.name);
+    log_error(NULL, "postgresql is away; trying again by itself", "reason", text, "host",
+              db->conf.host, "database", db->conf.name);
 }
 
 /* After an attempt that failed no other one is made before the timer runs out. */
@@ -167,7 +178,8 @@ static void db_slot_lost(struct db *db, struct db_slot *s, const char *text)
 
 static bool db_may_retry(const struct db_tx *tx)
 {
-    return (str_eq(tx->sqlstate, "40P01") || str_eq(tx->sqlstate, "40001")) && tx->retries < DB_RETRIES;
+    return (str_eq(tx->sqlstate, "40P01") || str_eq(tx->sqlstate, "40001")) &&
+           tx->retries < DB_RETRIES;
 }
 
 static void db_slot_done(struct db *db, struct db_slot *s)
@@ -182,7 +194,8 @@ static void db_slot_done(struct db *db, struct db_slot *s)
     }
     tx_clear_results(tx);
     if (!db_may_retry(tx)) {
-        db_finish(tx, str_eq(tx->sqlstate, "57014") ? DB_E_TIMEOUT : DB_E_REFUSED); /* 57014: statement_timeout */
+        db_finish(tx, str_eq(tx->sqlstate, "57014") ? DB_E_TIMEOUT
+                                                    : DB_E_REFUSED); /* 57014: statement_timeout */
         return;
     }
     tx->retries++;
@@ -228,7 +241,7 @@ static void db_set_deadline(struct db_tx *tx, uint32_t ms)
         uint64_t left = tx->end_ms > now ? tx->end_ms - now : 0;
 
         if (left < ms || tx->state == TX_RUNNING)
-            ms = (uint32_t) left;
+            ms = (uint32_t)left;
     }
     timer_set(tx->deadline, ms);
 }
@@ -254,7 +267,8 @@ static void db_serve(void *arg)
     /* While the server is away one attempt at a time, else one for each that waits. */
     unsigned wanted = db->ready ? db->waiting_count : 1;
 
-    while (!timer_pending(db->retry) && db->connecting < wanted && db->ready + db->connecting < db->conf.conns_max)
+    while (!timer_pending(db->retry) && db->connecting < wanted &&
+           db->ready + db->connecting < db->conf.conns_max)
         db_connect_one(db);
 }
 
@@ -271,7 +285,8 @@ static void db_on_deadline(void *arg)
     assert(tx->state == TX_RUNNING);
     struct db_slot *s = db_slot_of(db, tx->conn);
 
-    /* The server may still work on it: the connection is of no use any more. Its own statement_timeout ends the work. */
+    /* The server may still work on it: the connection is of no use any more. Its own
+     * statement_timeout ends the work. */
     s->tx = NULL;
     tx->conn = NULL;
     db_slot_lost(db, s, "a transaction ran into its deadline");
@@ -297,7 +312,8 @@ static void tx_on_cancel(struct op *o)
     tx_destroy(tx);
 }
 
-void db_run(struct db *db, struct db_tx *tx, uint32_t deadline_ms, struct op **slot, db_done_fn *done, void *arg)
+void db_run(struct db *db, struct db_tx *tx, uint32_t deadline_ms, struct op **slot,
+            db_done_fn *done, void *arg)
 {
     assert(tx->state == TX_BUILDING && tx->stmts_count);
     tx->db = db;
@@ -329,7 +345,7 @@ static void db_waited(void *arg, int r, const struct db_tx *tx)
 {
     struct db_wait *w = arg;
 
-    w->tx = (struct db_tx *) tx; /* taken over */
+    w->tx = (struct db_tx *)tx; /* taken over */
     w->tx->keep = true;
     w->r = r;
     w->done = true;
@@ -386,7 +402,8 @@ void db_close(struct db *db)
         return;
     defer_cancel(&db->serve);
     timer_free(db->retry);
-    LIST_FOR_EACH_SAFE (n, tmp, &db->waiting) {
+    LIST_FOR_EACH_SAFE(n, tmp, &db->waiting)
+    {
         struct db_tx *tx = LIST_ENTRY(n, struct db_tx, node);
 
         op_finish(&tx->op);
@@ -399,11 +416,11 @@ void db_close(struct db *db)
             tx_destroy(db->slots[i].tx);
         }
     }
-    free((char *) db->conf.host);
-    free((char *) db->conf.name);
-    free((char *) db->conf.user);
-    free((char *) db->conf.sslmode);
-    free((char *) db->conf.sslrootcert);
+    free((char *)db->conf.host);
+    free((char *)db->conf.name);
+    free((char *)db->conf.user);
+    free((char *)db->conf.sslmode);
+    free((char *)db->conf.sslrootcert);
     free(db);
 }
 

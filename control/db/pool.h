@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * pool - PostgreSQL: a bounded pool of connections, a bounded line of waiting transactions. Nothing blocks; no connection is held
- * between transactions. Connections are opened on demand and again, with back-off, when they are lost. While the server is away
- * transactions wait for at most wait_ms, then end with DB_E_AWAY. Loop thread only.
+ * pool - PostgreSQL: a bounded pool of connections, a bounded line of waiting transactions. Nothing
+ * blocks; no connection is held between transactions. Connections are opened on demand and again,
+ * with back-off, when they are lost. While the server is away transactions wait for at most
+ * wait_ms, then end with DB_E_AWAY. Loop thread only.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,7 +19,8 @@ struct secret;
 
 enum {
     DB_OK,
-    DB_E_AWAY,    /* no connection in time, line full, or the connection was lost: a change may or may not have happened */
+    DB_E_AWAY, /* no connection in time, line full, or the connection was lost: a change may or may
+                  not have happened */
     DB_E_TIMEOUT, /* deadline passed: as above */
     DB_E_REFUSED, /* the server refused a statement: nothing happened; tx_sqlstate() */
 };
@@ -30,7 +32,8 @@ enum {
 #define DB_STATE_UNIQUE "23505"
 
 struct db_conf {
-    const char *host; /* IP address, or folder of the unix socket: never a name (db_url_parse() sees to it) */
+    const char *host; /* IP address, or folder of the unix socket: never a name (db_url_parse() sees
+                         to it) */
     int64_t port;
     const char *name, *user;
     const struct secret *password; /* NULL: none; borrowed */
@@ -38,9 +41,9 @@ struct db_conf {
     const char *sslrootcert;       /* NULL: none */
     unsigned conns_max;
     unsigned queue_max;
-    uint32_t wait_ms;      /* in line for a connection */
-    uint32_t statement_ms; /* a transaction's time once it runs, when db_run() gets 0 */
-    bool prepare;          /* all statements; false for the migration runner */
+    uint32_t wait_ms;       /* in line for a connection */
+    uint32_t statement_ms;  /* a transaction's time once it runs, when db_run() gets 0 */
+    bool prepare;           /* all statements; false for the migration runner */
     int64_t schema_version; /* with prepare: the database must have had this migration */
 };
 
@@ -51,16 +54,20 @@ void db_close(struct db *db); /* waiting transactions end without their callback
 /* r: DB_*. The transaction is borrowed during the callback. */
 typedef void db_done_fn(void *arg, int r, const struct db_tx *tx);
 /*
- * Takes tx. The answer comes from the loop, exactly once, unless op_cancel(slot): then a waiting transaction never runs, a running one is
- * finished without an answer. deadline_ms: from now, waiting included; 0 = wait_ms and then statement_ms. A deadlock is tried again.
+ * Takes tx. The answer comes from the loop, exactly once, unless op_cancel(slot): then a waiting
+ * transaction never runs, a running one is finished without an answer. deadline_ms: from now,
+ * waiting included; 0 = wait_ms and then statement_ms. A deadlock is tried again.
  */
-void db_run(struct db *db, struct db_tx *tx, uint32_t deadline_ms, struct op **slot, db_done_fn *done, void *arg);
+void db_run(struct db *db, struct db_tx *tx, uint32_t deadline_ms, struct op **slot,
+            db_done_fn *done, void *arg);
 
 struct db_stats {
-    bool up;              /* a connection works */
+    bool up; /* a connection works */
     unsigned conns, idle, waiting;
     const char *last_error; /* why not, or "" */
 };
 void db_stats(const struct db *db, struct db_stats *out);
-/* For command lines: turns the loop until the transaction is done; the caller frees it with tx_release() of tx.h. DB_*. */
-int db_run_wait(struct db *db, struct db_tx *tx, uint32_t deadline_ms, struct db_tx **out) must_check;
+/* For command lines: turns the loop until the transaction is done; the caller frees it with
+ * tx_release() of tx.h. DB_*. */
+int db_run_wait(struct db *db, struct db_tx *tx, uint32_t deadline_ms,
+                struct db_tx **out) must_check;

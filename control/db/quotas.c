@@ -6,6 +6,8 @@
 
 enum { QUOTAS_GET, QUOTAS_SET, QUOTAS_AUDIT };
 
+/* SQL keeps its own lines. */
+/* clang-format off */
 static const struct db_stmt quotas_stmts[] = {
     [QUOTAS_GET] = {"quotas_get",
                     "SELECT max_sandboxes, max_vcpus, max_memory_mb, used_sandboxes, used_vcpus, used_memory_mb"
@@ -30,6 +32,7 @@ static const struct db_stmt quotas_stmts[] = {
          " <> (coalesce(s.n, 0), coalesce(s.c, 0), coalesce(s.m, 0))",
          0},
 };
+/* clang-format on */
 const struct db_stmts db_quotas_stmts = {quotas_stmts, ARRAY_LEN(quotas_stmts)};
 
 void quotas_add_get(struct db_tx *tx, int64_t team_id)
@@ -53,7 +56,8 @@ int quotas_decode(const struct db_tx *tx, unsigned stmt, struct quota_row *out)
     return 0;
 }
 
-void quotas_add_set(struct db_tx *tx, const char *team_slug, int64_t sandboxes, int64_t vcpus, int64_t memory_mb)
+void quotas_add_set(struct db_tx *tx, const char *team_slug, int64_t sandboxes, int64_t vcpus,
+                    int64_t memory_mb)
 {
     tx_add(tx, &quotas_stmts[QUOTAS_SET]);
     tx_text(tx, team_slug);

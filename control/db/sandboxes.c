@@ -5,8 +5,16 @@
 #include "common/base/arena.h"
 #include "control/db/tx.h"
 
-enum { SANDBOXES_GET, SANDBOXES_LIST_LIVE, SANDBOXES_LIST_STATES, SANDBOXES_PATCH, SANDBOXES_DEADLINE };
+enum {
+    SANDBOXES_GET,
+    SANDBOXES_LIST_LIVE,
+    SANDBOXES_LIST_STATES,
+    SANDBOXES_PATCH,
+    SANDBOXES_DEADLINE
+};
 
+/* SQL keeps its own lines. */
+/* clang-format off */
 /* Newest first over several teams: one short index scan a team, then merged. */
 #define LIST_QUERY(condition)                                                                                          \
     "SELECT " SANDBOX_COLUMNS " FROM (SELECT x.* FROM unnest($1::bigint[]) AS u(team_id) CROSS JOIN LATERAL"           \
@@ -38,9 +46,11 @@ static const struct db_stmt sandboxes_stmts[] = {
          " SELECT " SANDBOX_COLUMNS " FROM s" SANDBOX_JOINS,
          4},
 };
+/* clang-format on */
 const struct db_stmts db_sandboxes_stmts = {sandboxes_stmts, ARRAY_LEN(sandboxes_stmts)};
 
-int sandbox_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a, struct sandbox_row *out)
+int sandbox_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a,
+                   struct sandbox_row *out)
 {
     int c = 0;
     struct sandbox_row s = {0};
@@ -72,8 +82,8 @@ int sandbox_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena 
     s.metadata = tx_col_dup(tx, stmt, row, c++, a);
     s.network = tx_col_dup(tx, stmt, row, c++, a);
     s.end_reason = tx_col_dup(tx, stmt, row, c++, a);
-    if (!s.team || !s.name || !s.state || !s.template_slug || !s.template_name || !s.version || !s.route_token ||
-        !s.on_timeout || !s.metadata || !s.network)
+    if (!s.team || !s.name || !s.state || !s.template_slug || !s.template_name || !s.version ||
+        !s.route_token || !s.on_timeout || !s.metadata || !s.network)
         return -ENOMEM;
     *out = s;
     return 0;
@@ -97,7 +107,8 @@ void sandboxes_add_list(struct db_tx *tx, const struct sandbox_filter *f)
         tx_texts(tx, f->states, f->states_count);
 }
 
-void sandboxes_add_patch(struct db_tx *tx, int64_t id, const int64_t *teams, size_t teams_count, const struct sandbox_patch *p)
+void sandboxes_add_patch(struct db_tx *tx, int64_t id, const int64_t *teams, size_t teams_count,
+                         const struct sandbox_patch *p)
 {
     tx_add(tx, &sandboxes_stmts[SANDBOXES_PATCH]);
     tx_i64(tx, id);
@@ -110,8 +121,8 @@ void sandboxes_add_patch(struct db_tx *tx, int64_t id, const int64_t *teams, siz
         tx_null(tx);
 }
 
-void sandboxes_add_deadline(struct db_tx *tx, int64_t id, const int64_t *teams, size_t teams_count, int64_t timeout_s,
-                            bool extend_only)
+void sandboxes_add_deadline(struct db_tx *tx, int64_t id, const int64_t *teams, size_t teams_count,
+                            int64_t timeout_s, bool extend_only)
 {
     tx_add(tx, &sandboxes_stmts[SANDBOXES_DEADLINE]);
     tx_i64(tx, id);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* sandboxes - reading sandboxes and changing what users may change. Life and death are in sandboxes_life.h. */
+/* sandboxes - reading sandboxes and changing what users may change. Life and death are in
+ * sandboxes_life.h. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +31,7 @@ struct sandbox_row { /* strings in the arena */
     const char *end_reason;         /* NULL while it lives */
 };
 
+/* clang-format off */
 /* The columns of struct sandbox_row from sandboxes s, teams t, templates p, template_versions v. */
 #define SANDBOX_COLUMNS                                                                                                \
     "s.id, s.team_id, t.slug, s.name, s.state, s.generation, s.host_id, s.on_host, p.id, v.id, p.slug, p.name, v.version," \
@@ -38,8 +40,10 @@ struct sandbox_row { /* strings in the arena */
 #define SANDBOX_JOINS                                                                                                  \
     " JOIN teams t ON t.id = s.team_id JOIN templates p ON p.id = s.template_id"                                       \
     " JOIN template_versions v ON v.id = s.template_version_id"
+/* clang-format on */
 
-int sandbox_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a, struct sandbox_row *out) must_check;
+int sandbox_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a,
+                   struct sandbox_row *out) must_check;
 
 /* One row, or none: not there, or of another team. Destroyed ones are found as well. */
 void sandboxes_add_get(struct db_tx *tx, int64_t id, const int64_t *teams, size_t teams_count);
@@ -61,10 +65,11 @@ struct sandbox_patch {
     const bool *keep_hot; /* NULL: as it is */
 };
 /* One row as for get (the new one), or none. Ended ones are not changed and not found. */
-void sandboxes_add_patch(struct db_tx *tx, int64_t id, const int64_t *teams, size_t teams_count, const struct sandbox_patch *p);
+void sandboxes_add_patch(struct db_tx *tx, int64_t id, const int64_t *teams, size_t teams_count,
+                         const struct sandbox_patch *p);
 /*
- * Deadline = now + timeout_s (0: the sandbox's own), of a ready sandbox. extend_only: never earlier than it is. One row (the new one)
- * or none: not there or not ready.
+ * Deadline = now + timeout_s (0: the sandbox's own), of a ready sandbox. extend_only: never earlier
+ * than it is. One row (the new one) or none: not there or not ready.
  */
-void sandboxes_add_deadline(struct db_tx *tx, int64_t id, const int64_t *teams, size_t teams_count, int64_t timeout_s,
-                            bool extend_only);
+void sandboxes_add_deadline(struct db_tx *tx, int64_t id, const int64_t *teams, size_t teams_count,
+                            int64_t timeout_s, bool extend_only);

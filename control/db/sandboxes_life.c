@@ -21,6 +21,8 @@ enum {
     LIFE_OVERDUE,
 };
 
+/* SQL keeps its own lines. */
+/* clang-format off */
 #define LIFE_COLUMNS                                                                                                   \
     "s.id, s.generation, s.host_id, s.state, s.on_host, coalesce(s.lease_until < now(), false), to_us(s.deadline_at),"  \
     " coalesce((extract(epoch FROM now() - s.missing_since) * 1000)::bigint, -1), s.on_timeout"
@@ -89,6 +91,7 @@ static const struct db_stmt life_stmts[] = {
                       " AND s.deadline_at < now() - $1::bigint * interval '1 millisecond' ORDER BY s.deadline_at LIMIT $2",
                       2},
 };
+/* clang-format on */
 const struct db_stmts db_sandboxes_life_stmts = {life_stmts, ARRAY_LEN(life_stmts)};
 
 void life_add_insert(struct db_tx *tx, const struct sandbox_new *s)
@@ -129,8 +132,9 @@ void life_add_ready(struct db_tx *tx, int64_t id, int64_t generation, int64_t st
     tx_i64(tx, started_us);
 }
 
-static void life_add_ending(struct db_tx *tx, const struct db_stmt *how, int64_t id, int64_t generation, const char *state,
-                            const char *reason, const char *message)
+static void life_add_ending(struct db_tx *tx, const struct db_stmt *how, int64_t id,
+                            int64_t generation, const char *state, const char *reason,
+                            const char *message)
 {
     tx_add(tx, how);
     tx_i64(tx, id);
@@ -140,17 +144,20 @@ static void life_add_ending(struct db_tx *tx, const struct db_stmt *how, int64_t
     tx_text(tx, message);
 }
 
-void life_add_end(struct db_tx *tx, int64_t id, int64_t generation, const char *state, const char *reason, const char *message)
+void life_add_end(struct db_tx *tx, int64_t id, int64_t generation, const char *state,
+                  const char *reason, const char *message)
 {
     life_add_ending(tx, &life_stmts[LIFE_END], id, generation, state, reason, message);
 }
 
-void life_add_reap(struct db_tx *tx, int64_t id, int64_t generation, const char *state, const char *reason, const char *message)
+void life_add_reap(struct db_tx *tx, int64_t id, int64_t generation, const char *state,
+                   const char *reason, const char *message)
 {
     life_add_ending(tx, &life_stmts[LIFE_REAP], id, generation, state, reason, message);
 }
 
-void life_add_end_unsure(struct db_tx *tx, const char *route_token, const char *reason, const char *message)
+void life_add_end_unsure(struct db_tx *tx, const char *route_token, const char *reason,
+                         const char *message)
 {
     tx_add(tx, &life_stmts[LIFE_END_UNSURE]);
     tx_text(tx, route_token);
@@ -179,7 +186,8 @@ void life_add_of_host(struct db_tx *tx, const char *host, const int64_t *ids, si
     tx_i64s(tx, ids, ids_count);
 }
 
-int life_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a, struct life_row *out)
+int life_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a,
+                struct life_row *out)
 {
     struct life_row s = {
         .id = tx_col_i64(tx, stmt, row, 0),

@@ -14,9 +14,9 @@
 #include "control/db/users.h"
 
 const struct db_stmts *const db_all_stmts[] = {
-    &db_users_stmts,     &db_teams_stmts,     &db_keys_stmts,           &db_host_tokens_stmts, &db_hosts_stmts,
-    &db_templates_stmts, &db_sandboxes_stmts, &db_sandboxes_life_stmts, &db_quotas_stmts,      &db_idempotency_stmts,
-    &db_jobs_stmts,      NULL,
+    &db_users_stmts,  &db_teams_stmts,       &db_keys_stmts,      &db_host_tokens_stmts,
+    &db_hosts_stmts,  &db_templates_stmts,   &db_sandboxes_stmts, &db_sandboxes_life_stmts,
+    &db_quotas_stmts, &db_idempotency_stmts, &db_jobs_stmts,      NULL,
 };
 
 size_t db_stmt_count(void)

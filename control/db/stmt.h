@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * stmt - the product's SQL: static tables of statements, one table of them a file of control/db. Every connection prepares all
- * of them by name before it is used, so that a statement that does not fit the schema is found at start-up.
+ * stmt - the product's SQL: static tables of statements, one table of them a file of control/db.
+ * Every connection prepares all of them by name before it is used, so that a statement that does
+ * not fit the schema is found at start-up.
  */
 #include <stddef.h>
 

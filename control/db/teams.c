@@ -6,6 +6,8 @@
 
 enum { TEAMS_CREATE, TEAMS_MEMBER };
 
+/* SQL keeps its own lines. */
+/* clang-format off */
 static const struct db_stmt teams_stmts[] = {
     [TEAMS_CREATE] = {"teams_create", "INSERT INTO teams (slug, name) VALUES ($1, $2) RETURNING id", 2},
     [TEAMS_MEMBER] = {"teams_member",
@@ -14,6 +16,7 @@ static const struct db_stmt teams_stmts[] = {
                       " ON CONFLICT (team_id, user_id) DO UPDATE SET role = excluded.role RETURNING team_id, user_id",
                       3},
 };
+/* clang-format on */
 const struct db_stmts db_teams_stmts = {teams_stmts, ARRAY_LEN(teams_stmts)};
 
 void teams_add_create(struct db_tx *tx, const char *slug, const char *name)

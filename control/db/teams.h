@@ -9,5 +9,6 @@ extern const struct db_stmts db_teams_stmts;
 
 /* One row: id. Unique: teams_slug_key. */
 void teams_add_create(struct db_tx *tx, const char *slug, const char *name);
-/* Adds or changes the role. One row (team id, user id), or none when the team or the user is unknown. */
+/* Adds or changes the role. One row (team id, user id), or none when the team or the user is
+ * unknown. */
 void teams_add_member(struct db_tx *tx, const char *team_slug, const char *email, const char *role);

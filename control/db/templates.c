@@ -7,6 +7,8 @@
 
 enum { TEMPLATES_REGISTER, TEMPLATES_ALL, TEMPLATES_VERSIONS, TEMPLATES_TAGS };
 
+/* SQL keeps its own lines. */
+/* clang-format off */
 static const struct db_stmt templates_stmts[] = {
     [TEMPLATES_REGISTER] =
         {"templates_register",
@@ -37,6 +39,7 @@ static const struct db_stmt templates_stmts[] = {
                         " ORDER BY g.tag LIMIT 1000",
                         0},
 };
+/* clang-format on */
 const struct db_stmts db_templates_stmts = {templates_stmts, ARRAY_LEN(templates_stmts)};
 
 void templates_add_register(struct db_tx *tx, const struct template_manifest *m)
@@ -61,7 +64,8 @@ void templates_add_catalog(struct db_tx *tx)
     tx_add(tx, &templates_stmts[TEMPLATES_TAGS]);
 }
 
-int template_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a, struct template_row *out)
+int template_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a,
+                    struct template_row *out)
 {
     struct template_row t = {
         .id = tx_col_i64(tx, stmt, row, 0),
@@ -77,7 +81,8 @@ int template_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena
     return 0;
 }
 
-int version_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a, struct version_row *out)
+int version_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a,
+                   struct version_row *out)
 {
     struct version_row v = {
         .id = tx_col_i64(tx, stmt, row, 0),
@@ -95,7 +100,8 @@ int version_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena 
         .created_us = tx_col_i64(tx, stmt, row, 12),
     };
 
-    if (!v.version || !v.status || !v.source_kind || !v.architecture || !v.default_user || !v.workdir)
+    if (!v.version || !v.status || !v.source_kind || !v.architecture || !v.default_user ||
+        !v.workdir)
         return -ENOMEM;
     *out = v;
     return 0;

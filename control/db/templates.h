@@ -17,12 +17,13 @@ struct template_manifest {
     const char *json; /* the whole of it */
 };
 /*
- * Registers a provider's version as ready; the same version again changes nothing but the template's name and description.
- * One row: template id, version id, whether it is new.
+ * Registers a provider's version as ready; the same version again changes nothing but the
+ * template's name and description. One row: template id, version id, whether it is new.
  */
 void templates_add_register(struct db_tx *tx, const struct template_manifest *m);
 
-/* The provider's catalog: templates by slug, versions newest first. Rows of the three statements that this adds: */
+/* The provider's catalog: templates by slug, versions newest first. Rows of the three statements
+ * that this adds: */
 struct template_row {
     int64_t id;
     const char *slug, *name, *description, *metadata; /* metadata: JSON object */
@@ -40,6 +41,9 @@ struct tag_row {
 };
 enum { CATALOG_TEMPLATES, CATALOG_VERSIONS, CATALOG_TAGS, CATALOG_STMTS };
 void templates_add_catalog(struct db_tx *tx);
-int template_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a, struct template_row *out) must_check;
-int version_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a, struct version_row *out) must_check;
-int tag_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a, struct tag_row *out) must_check;
+int template_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a,
+                    struct template_row *out) must_check;
+int version_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a,
+                   struct version_row *out) must_check;
+int tag_decode(const struct db_tx *tx, unsigned stmt, int row, struct arena *a,
+               struct tag_row *out) must_check;

@@ -15,7 +15,8 @@
 enum { TX_ARENA_MAX = 8 * MIB };
 
 static const struct db_stmt actor_stmt = {
-    "tx_actor", "SELECT set_config('bivouac.actor', $1, true), set_config('bivouac.request', $2, true)", 2};
+    "tx_actor",
+    "SELECT set_config('bivouac.actor', $1, true), set_config('bivouac.request', $2, true)", 2};
 static const struct db_stmt *const tx_own_stmts = &actor_stmt;
 
 struct db_tx *tx_new(void)
@@ -57,7 +58,7 @@ static void tx_stmt_complete(const struct db_tx *tx)
         const struct tx_stmt *s = &tx->stmts[tx->stmts_count - 1];
 
         assert(s->params == s->stmt->params);
-        (void) s;
+        (void)s;
     }
 }
 
@@ -75,7 +76,7 @@ static void tx_param(struct db_tx *tx, const char *v, size_t len, int format)
 
     assert(s->params < s->stmt->params);
     tx->values[tx->params_count] = v;
-    tx->lengths[tx->params_count] = (int) len;
+    tx->lengths[tx->params_count] = (int)len;
     tx->formats[tx->params_count] = format;
     tx->params_count++;
     s->params++;
@@ -99,7 +100,7 @@ void tx_text(struct db_tx *tx, const char *v)
 
 void tx_i64(struct db_tx *tx, int64_t v)
 {
-    char *text = arena_printf(tx->arena, "%lld", (long long) v);
+    char *text = arena_printf(tx->arena, "%lld", (long long)v);
 
     assert(text);
     tx_param(tx, text, strlen(text), 0);
@@ -136,7 +137,7 @@ void tx_i64s(struct db_tx *tx, const int64_t *v, size_t count)
     int r = buf_append_str(&b, "{");
 
     for (size_t i = 0; i < count && !r; i++)
-        r = buf_printf(&b, "%s%lld", i ? "," : "", (long long) v[i]);
+        r = buf_printf(&b, "%s%lld", i ? "," : "", (long long)v[i]);
     if (!r)
         r = buf_append_str(&b, "}");
     tx_array(tx, &b, r);
@@ -191,7 +192,7 @@ uint64_t tx_affected(const struct db_tx *tx, unsigned stmt)
     uint64_t n = 0;
 
     /* "" for statements that change nothing */
-    if (str_to_u64(PQcmdTuples((PGresult *) tx_result(tx, stmt)), &n) < 0)
+    if (str_to_u64(PQcmdTuples((PGresult *)tx_result(tx, stmt)), &n) < 0)
         n = 0;
     return n;
 }
@@ -231,7 +232,8 @@ char *tx_col_dup(const struct db_tx *tx, unsigned stmt, int row, int col, struct
     return text ? arena_strdup(a, text) : NULL;
 }
 
-int tx_col_bytes(const struct db_tx *tx, unsigned stmt, int row, int col, struct arena *a, uint8_t **out, size_t *len)
+int tx_col_bytes(const struct db_tx *tx, unsigned stmt, int row, int col, struct arena *a,
+                 uint8_t **out, size_t *len)
 {
     const char *text = tx_col(tx, stmt, row, col); /* "\x0123.." */
 
@@ -247,9 +249,9 @@ int tx_col_bytes(const struct db_tx *tx, unsigned stmt, int row, int col, struct
     ssize_t n = hex_decode(text + 2, hex, p);
 
     if (n < 0)
-        return (int) n;
+        return (int)n;
     *out = p;
-    *len = (size_t) n;
+    *len = (size_t)n;
     return 0;
 }
 
@@ -260,8 +262,8 @@ void tx_set_error(struct db_tx *tx, const PGresult *res)
     const char *constraint = PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME);
     const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
 
-    (void) str_copy(tx->sqlstate, sizeof(tx->sqlstate), state ? state : "XX000");
-    (void) str_copy(tx->constraint, sizeof(tx->constraint), constraint ? constraint : "");
+    (void)str_copy(tx->sqlstate, sizeof(tx->sqlstate), state ? state : "XX000");
+    (void)str_copy(tx->constraint, sizeof(tx->constraint), constraint ? constraint : "");
     strncpy(tx->message, message ? message : "no message", sizeof(tx->message) - 1);
 }
 

@@ -39,7 +39,7 @@ struct db_tx {
     struct timer *deadline; /* owned; first of waiting, then of running */
     uint64_t end_ms;        /* the latest end that the caller allows, loop time; 0: none */
     struct defer refused;   /* the line was full */
-    struct dbconn *conn;      /* TX_RUNNING */
+    struct dbconn *conn;    /* TX_RUNNING */
     unsigned retries;       /* after a deadlock */
     db_done_fn *done;       /* NULL: cancelled, nobody waits for the result */
     void *arg;

@@ -23,8 +23,10 @@ static const char **url_place(struct url_parts *p, const char *keyword)
         const char *keyword;
         const char **place;
     } known[] = {
-        {"host", &p->host},     {"hostaddr", &p->hostaddr}, {"port", &p->port},       {"dbname", &p->name},
-        {"user", &p->user},     {"password", &p->password}, {"sslmode", &p->sslmode}, {"sslrootcert", &p->sslrootcert},
+        {"host", &p->host},       {"hostaddr", &p->hostaddr},
+        {"port", &p->port},       {"dbname", &p->name},
+        {"user", &p->user},       {"password", &p->password},
+        {"sslmode", &p->sslmode}, {"sslrootcert", &p->sslrootcert},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
@@ -41,7 +43,8 @@ static bool url_is_address(const char *s)
     return inet_pton(AF_INET, s, a) == 1 || inet_pton(AF_INET6, s, a) == 1;
 }
 
-static int url_take(const struct url_parts *p, struct arena *a, struct db_conf *out, struct secret *password, struct err *e)
+static int url_take(const struct url_parts *p, struct arena *a, struct db_conf *out,
+                    struct secret *password, struct err *e)
 {
     uint64_t port = 5432;
 
@@ -52,9 +55,12 @@ static int url_take(const struct url_parts *p, struct arena *a, struct db_conf *
     const char *host = p->hostaddr ? p->hostaddr : p->host ? p->host : "/var/run/postgresql";
 
     if (host[0] != '/' && !url_is_address(host))
-        return err_set(e, -EINVAL, "'%s': give an IP address or the folder of a unix socket (looking a name up would block)", host);
+        return err_set(e, -EINVAL,
+                       "'%s': give an IP address or the folder of a unix socket (looking a name up "
+                       "would block)",
+                       host);
     out->host = arena_strdup(a, host);
-    out->port = (int64_t) port;
+    out->port = (int64_t)port;
     out->name = arena_strdup(a, p->name);
     out->user = arena_strdup(a, p->user);
     out->sslmode = arena_strdup(a, p->sslmode ? p->sslmode : "prefer");
@@ -67,7 +73,8 @@ static int url_take(const struct url_parts *p, struct arena *a, struct db_conf *
     return out->host && out->name && out->user && out->sslmode ? 0 : -ENOMEM;
 }
 
-int db_url_parse(const char *text, struct arena *a, struct db_conf *out, struct secret *password, struct err *e)
+int db_url_parse(const char *text, struct arena *a, struct db_conf *out, struct secret *password,
+                 struct err *e)
 {
     char *message = NULL;
     PQconninfoOption *options = PQconninfoParse(text, &message);
@@ -76,7 +83,8 @@ int db_url_parse(const char *text, struct arena *a, struct db_conf *out, struct 
 
     PQfreemem(message); /* may quote the password */
     if (!options)
-        return err_set(e, -EINVAL, "not of the form postgresql://user:password@address:port/database");
+        return err_set(e, -EINVAL,
+                       "not of the form postgresql://user:password@address:port/database");
     for (const PQconninfoOption *o = options; o->keyword && r == 0; o++) {
         const char **place = url_place(&p, o->keyword);
 

@@ -6,6 +6,8 @@
 
 enum { USERS_CREATE };
 
+/* SQL keeps its own lines. */
+/* clang-format off */
 static const struct db_stmt users_stmts[] = {
     [USERS_CREATE] = {"users_create",
                       "WITH u AS (INSERT INTO users (email, name) VALUES ($1, $2) RETURNING id),"
@@ -14,6 +16,7 @@ static const struct db_stmt users_stmts[] = {
                       " SELECT u.id, t.id, t.slug FROM u, t",
                       3},
 };
+/* clang-format on */
 const struct db_stmts db_users_stmts = {users_stmts, ARRAY_LEN(users_stmts)};
 
 void users_add_create(struct db_tx *tx, const char *email, const char *name, const char *team_slug)

@@ -46,10 +46,12 @@ struct beat { /* in the request's arena */
     size_t next; /* of the plan: what is before it is done */
 };
 
-static struct metric beats = {
-    .name = "bivouac_control_heartbeats_total", .help = "Reports of hosts that were taken.", .kind = METRIC_COUNTER};
+static struct metric beats = {.name = "bivouac_control_heartbeats_total",
+                              .help = "Reports of hosts that were taken.",
+                              .kind = METRIC_COUNTER};
 static struct metric lost_sandboxes = {.name = "bivouac_control_sandboxes_ended_by_hosts_total",
-                                       .help = "Sandboxes that ended because of what a host reported.",
+                                       .help =
+                                           "Sandboxes that ended because of what a host reported.",
                                        .kind = METRIC_COUNTER};
 
 static void beat_next(struct beat *b);
@@ -58,7 +60,7 @@ static void beat_gone(void *arg, struct http_req *r)
 {
     struct beat *b = arg;
 
-    (void) r;
+    (void)r;
     op_cancel(&b->op);
 }
 
@@ -67,11 +69,14 @@ static void beat_reply(struct beat *b)
 {
     cleanup(buf_deinit) struct buf out = BUF_INIT(MIB);
     struct arena *a = http_req_arena(b->req);
-    struct host_heartbeat_reply reply = {.host = {.name = (char *) b->host, .drain = b->draining}, .now_ms = clock_real_ms()};
+    struct host_heartbeat_reply reply = {.host = {.name = (char *)b->host, .drain = b->draining},
+                                         .now_ms = clock_real_ms()};
 
     reply.ended_ack.items = arena_alloc(a, b->plan.count * sizeof(char *));
     for (size_t i = 0; reply.ended_ack.items && i < b->plan.count; i++) {
-        char *id = b->plan.items[i].kind == RECONCILE_ACK ? arena_printf(a, "%lld", (long long) b->plan.items[i].id) : NULL;
+        char *id = b->plan.items[i].kind == RECONCILE_ACK
+                       ? arena_printf(a, "%lld", (long long)b->plan.items[i].id)
+                       : NULL;
 
         if (id)
             reply.ended_ack.items[reply.ended_ack.count++] = id;
@@ -102,8 +107,8 @@ static void beat_on_deadline_told(void *arg, const struct host_answer *a)
     struct beat *b = arg;
 
     if (a->outcome != HOST_OK)
-        log_warn(NULL, "cannot tell a host a deadline", "host", b->host, "sandbox", LOG_I64(b->plan.items[b->next].id), "reason",
-                 a->message);
+        log_warn(NULL, "cannot tell a host a deadline", "host", b->host, "sandbox",
+                 LOG_I64(b->plan.items[b->next].id), "reason", a->message);
     b->next++;
     beat_next(b);
 }
@@ -112,8 +117,8 @@ static void beat_tell_deadline(struct beat *b, const struct reconcile_action *a)
 {
     struct fleet_host to = {.id = b->host_id, .name = b->host, .api_url = b->hb->host_api_url};
 
-    host_vm_deadline(b->app->clients, &to, a->id, a->generation, a->deadline_ms, (uint32_t) b->app->conf.host_call_ms, &b->op,
-                     beat_on_deadline_told, b);
+    host_vm_deadline(b->app->clients, &to, a->id, a->generation, a->deadline_ms,
+                     (uint32_t)b->app->conf.host_call_ms, &b->op, beat_on_deadline_told, b);
 }
 
 static void beat_write(struct beat *b, const struct reconcile_action *a)
@@ -123,7 +128,8 @@ static void beat_write(struct beat *b, const struct reconcile_action *a)
     tx_actor(tx, b->actor, http_req_id(b->req));
     switch (a->kind) {
     case RECONCILE_END:
-        log_info(NULL, "sandbox ended on its host", "sandbox", LOG_I64(a->id), "host", b->host, "state", a->state, "reason", a->reason);
+        log_info(NULL, "sandbox ended on its host", "sandbox", LOG_I64(a->id), "host", b->host,
+                 "state", a->state, "reason", a->reason);
         metric_add(&lost_sandboxes, 1);
         life_add_end(tx, a->id, a->generation, a->state, a->reason, NULL);
         life_add_off_host(tx, a->id, a->generation);
@@ -151,7 +157,8 @@ static void beat_next(struct beat *b)
             return;
         }
         if (a->kind == RECONCILE_KILL) {
-            log_info(NULL, "host has a sandbox that nobody wants; ending it", "sandbox", LOG_I64(a->id), "host", b->host);
+            log_info(NULL, "host has a sandbox that nobody wants; ending it", "sandbox",
+                     LOG_I64(a->id), "host", b->host);
             ender_end(b->app->ender, b->host_id, a->id, a->generation, b->actor);
         }
     }
@@ -163,7 +170,7 @@ static int beat_plan(struct beat *b, const struct db_tx *tx)
 {
     struct arena *a = http_req_arena(b->req);
     int rows = tx_rows(tx, 1), r = 0;
-    struct life_row *life = arena_alloc(a, (size_t) rows * sizeof(*life));
+    struct life_row *life = arena_alloc(a, (size_t)rows * sizeof(*life));
 
     if (!life)
         return -ENOMEM;
@@ -171,8 +178,8 @@ static int beat_plan(struct beat *b, const struct db_tx *tx)
         r = life_decode(tx, 1, i, a, &life[i]);
     if (r < 0)
         return r;
-    return reconcile_make(b->host_id, b->hb->vms.items, b->hb->vms.count, life, (size_t) rows, b->app->conf.missing_grace_ms, a,
-                          &b->plan);
+    return reconcile_make(b->host_id, b->hb->vms.items, b->hb->vms.count, life, (size_t)rows,
+                          b->app->conf.missing_grace_ms, a, &b->plan);
 }
 
 static void beat_on_written(void *arg, int r, const struct db_tx *tx)
@@ -186,7 +193,8 @@ static void beat_on_written(void *arg, int r, const struct db_tx *tx)
     }
     b->host_id = tx_col_i64(tx, 0, 0, 0);
     b->draining = tx_col_bool(tx, 0, 0, 1);
-    if (!fleet_host(b->app->fleet, b->host_id, &known) || !str_eq(known.api_url, b->hb->host_api_url))
+    if (!fleet_host(b->app->fleet, b->host_id, &known) ||
+        !str_eq(known.api_url, b->hb->host_api_url))
         fleet_refresh_soon(b->app->fleet);
     if (beat_plan(b, tx) < 0) {
         api_fail(b->req, API_INTERNAL, "the report does not fit");
@@ -254,12 +262,15 @@ static void beat_on_token(void *arg, int r, const struct db_tx *tx)
         return;
     }
     r = host_tokens_decode(tx, 0, http_req_arena(b->req), &row);
-    if (r < 0 || row.dead || !apikey_hash_equal(&b->token, row.secret_hash) || !str_eq(row.host_name, b->host)) {
+    if (r < 0 || row.dead || !apikey_hash_equal(&b->token, row.secret_hash) ||
+        !str_eq(row.host_name, b->host)) {
         static struct log_limit limit = LOG_LIMIT_INIT(20);
 
         if (log_allow(&limit))
-            log_warn(NULL, "refused a host's report: its token is unknown, revoked or made for another name", "host", b->host, "peer",
-                     http_req_peer(b->req));
+            log_warn(
+                NULL,
+                "refused a host's report: its token is unknown, revoked or made for another name",
+                "host", b->host, "peer", http_req_peer(b->req));
         api_fail(b->req, API_UNAUTHORIZED, "a token that was made for this host is required");
         return;
     }
@@ -278,7 +289,8 @@ static void heartbeat_post(struct route_call *c)
         return;
     }
     *b = (struct beat){.app = c->app, .req = c->req, .hb = hb, .host = cn};
-    if (!cn || !apikey_parse_bearer(HOST_TOKEN_PREFIX, http_req_header(c->req, "Authorization"), &b->token)) {
+    if (!cn || !apikey_parse_bearer(HOST_TOKEN_PREFIX, http_req_header(c->req, "Authorization"),
+                                    &b->token)) {
         api_fail(c->req, API_UNAUTHORIZED, "a host's certificate and token are required");
         return;
     }

@@ -22,7 +22,13 @@
 #include "common/wire/host_api.h"
 #include "control/sched/fleet.h"
 
-enum { HOST_ANSWER_MAX = 256 * KIB, HOST_BODY_MAX = 4 * MIB, HOST_CONNS_MAX = 256, HOST_IDLE_MAX = 16, HOST_URL_MAX = 256 };
+enum {
+    HOST_ANSWER_MAX = 256 * KIB,
+    HOST_BODY_MAX = 4 * MIB,
+    HOST_CONNS_MAX = 256,
+    HOST_IDLE_MAX = 16,
+    HOST_URL_MAX = 256
+};
 
 struct host_client {
     char *name, *api_url;   /* owned */
@@ -48,8 +54,9 @@ struct host_call {
     char text[300];
 };
 
-static struct metric host_calls_failed = {
-    .name = "bivouac_control_host_calls_failed_total", .help = "Calls to hosts that did not succeed.", .kind = METRIC_COUNTER};
+static struct metric host_calls_failed = {.name = "bivouac_control_host_calls_failed_total",
+                                          .help = "Calls to hosts that did not succeed.",
+                                          .kind = METRIC_COUNTER};
 
 const char *host_outcome_text(int outcome)
 {
@@ -64,7 +71,7 @@ const char *host_outcome_text(int outcome)
         [HOST_E_FAILED] = "host failed",
     };
 
-    return outcome >= 0 && (size_t) outcome < ARRAY_LEN(texts) ? texts[outcome] : "unknown outcome";
+    return outcome >= 0 && (size_t)outcome < ARRAY_LEN(texts) ? texts[outcome] : "unknown outcome";
 }
 
 /* ---- pools ---- */
@@ -101,7 +108,8 @@ static void host_client_free(struct host_client *c)
     free(c);
 }
 
-static int host_client_new(struct host_clients *h, const struct fleet_host *to, struct host_client **out, struct err *e)
+static int host_client_new(struct host_clients *h, const struct fleet_host *to,
+                           struct host_client **out, struct err *e)
 {
     char authority[HOST_URL_MAX];
     struct net_addr addr;
@@ -119,7 +127,7 @@ static int host_client_new(struct host_clients *h, const struct fleet_host *to, 
         .idle_max = HOST_IDLE_MAX,
         .conns_max = HOST_CONNS_MAX,
     };
-    struct http_pool *pool;
+    struct http_pool *pool = NULL;
 
     r = http_pool_new(&pool, h->loop, &conf);
     if (r < 0)
@@ -133,7 +141,8 @@ static int host_client_new(struct host_clients *h, const struct fleet_host *to, 
     return 0;
 }
 
-static int host_client_find(struct host_clients *h, const struct fleet_host *to, struct http_pool **out, struct err *e)
+static int host_client_find(struct host_clients *h, const struct fleet_host *to,
+                            struct http_pool **out, struct err *e)
 {
     struct host_client *c = map_get_n(h->by_id, &to->id, sizeof(to->id));
 
@@ -145,7 +154,7 @@ static int host_client_find(struct host_clients *h, const struct fleet_host *to,
     if (!c) {
         int r = host_client_new(h, to, &c, e);
 
-        if (r < 0)
+        if (!c)
             return r;
         map_put_n(h->by_id, &to->id, sizeof(to->id), c);
     }
@@ -189,17 +198,35 @@ static void host_call_finish(struct host_call *c)
     host_call_release(c);
 }
 
+/* What a code means goes before what its status means in general. */
 static int host_outcome_of(int status, const char *code)
 {
+    static const struct {
+        const char *code;
+        int outcome;
+    } codes[] = {
+        {"no_capacity", HOST_E_NO_CAPACITY},        {"template_not_found", HOST_E_NO_TEMPLATE},
+        {"template_not_ready", HOST_E_NO_TEMPLATE}, {"template_error", HOST_E_NO_TEMPLATE},
+        {"size_not_available", HOST_E_NO_TEMPLATE}, {"stale_generation", HOST_E_STALE},
+    };
+
     if (status >= 200 && status < 300)
         return HOST_OK;
-    if (status == 503 && str_eq(code, "no_capacity"))
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        if (str_eq(codes[i].code, code))
+            return codes[i].outcome;
+    }
+    switch (status) {
+    case 404:
+        return HOST_E_UNKNOWN;
+    case 503: /* busy or full in some other way: another host may do */
+    case 507:
         return HOST_E_NO_CAPACITY;
-    if (status == 404)
-        return str_eq(code, "template_not_found") ? HOST_E_NO_TEMPLATE : HOST_E_UNKNOWN;
-    if (status == 409 && str_eq(code, "stale_generation"))
-        return HOST_E_STALE;
-    return status == 504 ? HOST_E_TIMEOUT : HOST_E_FAILED;
+    case 504:
+        return HOST_E_TIMEOUT;
+    default:
+        return HOST_E_FAILED;
+    }
 }
 
 static void host_call_refused(struct host_call *c, const struct http_response *resp)
@@ -209,10 +236,12 @@ static void host_call_refused(struct host_call *c, const struct http_response *r
 
     if (json_parse(&doc, resp->body, resp->body_len, NULL) == 0)
         root = json_root(doc);
-    const char *code = json_str(json_get(root, "error")), *message = json_str(json_get(root, "message"));
+    const char *code = json_str(json_get(root, "error")),
+               *message = json_str(json_get(root, "message"));
 
     c->answer.outcome = host_outcome_of(resp->head->status, code);
-    snprintf(c->text, sizeof(c->text), "%d %s: %s", resp->head->status, code ? code : "-", message ? message : "-");
+    snprintf(c->text, sizeof(c->text), "%d %s: %s", resp->head->status, code ? code : "-",
+             message ? message : "-");
 }
 
 static void host_call_answered(struct host_call *c, const struct http_response *resp)
@@ -230,7 +259,8 @@ static void host_call_answered(struct host_call *c, const struct http_response *
     if (c->wants_vm) {
         if (!vm || json_decode(&host_vm_reply_table, resp->body, resp->body_len, a, vm, &e) < 0) {
             c->answer.outcome = HOST_E_FAILED;
-            snprintf(c->text, sizeof(c->text), "the answer makes no sense: %s", err_text(&e, -EINVAL));
+            snprintf(c->text, sizeof(c->text), "the answer makes no sense: %s",
+                     err_text(&e, -EINVAL));
         } else {
             c->answer.vm = vm;
         }
@@ -259,11 +289,12 @@ static void host_call_on_failed(void *arg)
 }
 
 /* ---- calls ---- */
-static void host_call(struct host_clients *h, const struct fleet_host *to, const struct http_call *http, bool wants_vm,
-                      struct op **slot, host_done_fn *done, void *arg)
+static void host_call(struct host_clients *h, const struct fleet_host *to,
+                      const struct http_call *http, bool wants_vm, struct op **slot,
+                      host_done_fn *done, void *arg)
 {
     struct host_call *c = xnew(struct host_call);
-    struct http_pool *pool;
+    struct http_pool *pool = NULL;
     struct err e = ERR_INIT;
     int r;
 
@@ -283,12 +314,14 @@ static void host_call(struct host_clients *h, const struct fleet_host *to, const
     }
 }
 
-void host_vm_start(struct host_clients *h, const struct fleet_host *to, int64_t id, const struct host_vm_spec *spec,
-                   uint32_t deadline_ms, struct op **slot, host_done_fn *done, void *arg)
+void host_vm_start(struct host_clients *h, const struct fleet_host *to, int64_t id,
+                   const struct host_vm_spec *spec, uint32_t deadline_ms, struct op **slot,
+                   host_done_fn *done, void *arg)
 {
     cleanup(buf_deinit) struct buf body = BUF_INIT(HOST_BODY_MAX);
     char target[64];
-    /* A body that does not fit is cut short and refused by the host: bounded long before by the API's limits. */
+    /* A body that does not fit is cut short and refused by the host: bounded long before by the
+     * API's limits. */
     int r = host_vm_spec_write(&body, spec);
     struct http_call call = {
         .method = "PUT",
@@ -301,27 +334,33 @@ void host_vm_start(struct host_clients *h, const struct fleet_host *to, int64_t 
         .retry = true,
     };
 
-    snprintf(target, sizeof(target), "/host/v1/vms/%lld", (long long) id);
+    snprintf(target, sizeof(target), "/host/v1/vms/%lld", (long long)id);
     host_call(h, to, &call, true, slot, done, arg);
 }
 
-void host_vm_delete(struct host_clients *h, const struct fleet_host *to, int64_t id, int64_t generation, uint32_t deadline_ms,
-                    struct op **slot, host_done_fn *done, void *arg)
+void host_vm_delete(struct host_clients *h, const struct fleet_host *to, int64_t id,
+                    int64_t generation, uint32_t deadline_ms, struct op **slot, host_done_fn *done,
+                    void *arg)
 {
     char target[96];
-    struct http_call call = {
-        .method = "DELETE", .target = target, .answer_bytes_max = HOST_ANSWER_MAX, .deadline_ms = deadline_ms, .retry = true};
+    struct http_call call = {.method = "DELETE",
+                             .target = target,
+                             .answer_bytes_max = HOST_ANSWER_MAX,
+                             .deadline_ms = deadline_ms,
+                             .retry = true};
 
-    snprintf(target, sizeof(target), "/host/v1/vms/%lld?generation=%lld", (long long) id, (long long) generation);
+    snprintf(target, sizeof(target), "/host/v1/vms/%lld?generation=%lld", (long long)id,
+             (long long)generation);
     host_call(h, to, &call, false, slot, done, arg);
 }
 
-void host_vm_deadline(struct host_clients *h, const struct fleet_host *to, int64_t id, int64_t generation, int64_t deadline_unix_ms,
-                      uint32_t deadline_ms, struct op **slot, host_done_fn *done, void *arg)
+void host_vm_deadline(struct host_clients *h, const struct fleet_host *to, int64_t id,
+                      int64_t generation, int64_t deadline_unix_ms, uint32_t deadline_ms,
+                      struct op **slot, host_done_fn *done, void *arg)
 {
     cleanup(buf_deinit) struct buf body = BUF_INIT(4 * KIB);
     char target[96];
-    struct host_deadline m = {.generation = (uint64_t) generation, .deadline_ms = deadline_unix_ms};
+    struct host_deadline m = {.generation = (uint64_t)generation, .deadline_ms = deadline_unix_ms};
     int r = host_deadline_write(&body, &m);
     struct http_call call = {
         .method = "POST",
@@ -334,7 +373,7 @@ void host_vm_deadline(struct host_clients *h, const struct fleet_host *to, int64
         .retry = true,
     };
 
-    snprintf(target, sizeof(target), "/host/v1/vms/%lld/deadline", (long long) id);
+    snprintf(target, sizeof(target), "/host/v1/vms/%lld/deadline", (long long)id);
     host_call(h, to, &call, true, slot, done, arg);
 }
 

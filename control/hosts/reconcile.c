@@ -15,17 +15,17 @@ enum { DEADLINE_SLACK_MS = 1500 }; /* less is rounding */
 
 struct reconcile {
     int64_t host_id, grace_ms;
-    const struct life_row **rows; /* by id */
-    bool *shown;                  /* by place in rows: the report shows this row's own VM */
+    struct life_row *rows; /* by id */
+    bool *shown;           /* by place in rows: the report shows this row's own VM */
     size_t rows_count;
     struct reconcile_plan plan;
 };
 
 static int rows_compare(const void *a, const void *b)
 {
-    const struct life_row *const *x = a, *const *y = b;
+    const struct life_row *x = a, *y = b;
 
-    return (*x)->id < (*y)->id ? -1 : (*x)->id > (*y)->id;
+    return x->id < y->id ? -1 : x->id > y->id;
 }
 
 static size_t row_find(const struct reconcile *c, int64_t id)
@@ -35,15 +35,16 @@ static size_t row_find(const struct reconcile *c, int64_t id)
     while (low < high) {
         size_t mid = low + (high - low) / 2;
 
-        if (c->rows[mid]->id < id)
+        if (c->rows[mid].id < id)
             low = mid + 1;
         else
             high = mid;
     }
-    return low < c->rows_count && c->rows[low]->id == id ? low : SIZE_MAX;
+    return low < c->rows_count && c->rows[low].id == id ? low : SIZE_MAX;
 }
 
-static struct reconcile_action *plan_add(struct reconcile *c, enum reconcile_kind kind, int64_t id, int64_t generation)
+static struct reconcile_action *plan_add(struct reconcile *c, enum reconcile_kind kind, int64_t id,
+                                         int64_t generation)
 {
     struct reconcile_action *a = &c->plan.items[c->plan.count++];
 
@@ -51,7 +52,8 @@ static struct reconcile_action *plan_add(struct reconcile *c, enum reconcile_kin
     return a;
 }
 
-static void plan_end(struct reconcile *c, const struct life_row *row, const char *state, const char *reason)
+static void plan_end(struct reconcile *c, const struct life_row *row, const char *state,
+                     const char *reason)
 {
     struct reconcile_action *a = plan_add(c, RECONCILE_END, row->id, row->generation);
 
@@ -74,13 +76,15 @@ static const struct {
     {"guest_panic", "failed"}, {"qemu_died", "failed"},  {"failed", "failed"},
 };
 
-static void plan_ended_vm(struct reconcile *c, const struct host_vm *vm, const struct life_row *row, int64_t id)
+static void plan_ended_vm(struct reconcile *c, const struct host_vm *vm, const struct life_row *row,
+                          int64_t id)
 {
-    bool own = row && row->on_host && row->host_id == c->host_id && row->generation == (int64_t) vm->generation;
+    bool own = row && row->on_host && row->host_id == c->host_id &&
+               row->generation == (int64_t)vm->generation;
 
     if (own && str_eq(row->state, state_name(STATE_CREATING)) && !row->lease_expired)
         return; /* who makes it will hear of it; the host tells us again */
-    plan_add(c, RECONCILE_ACK, id, (int64_t) vm->generation);
+    plan_add(c, RECONCILE_ACK, id, (int64_t)vm->generation);
     if (!own)
         return;
     if (row_ended(row)) {
@@ -96,12 +100,14 @@ static void plan_ended_vm(struct reconcile *c, const struct host_vm *vm, const s
     plan_end(c, row, "failed", "failed");
 }
 
-static void plan_live_vm(struct reconcile *c, const struct host_vm *vm, const struct life_row *row, int64_t id)
+static void plan_live_vm(struct reconcile *c, const struct host_vm *vm, const struct life_row *row,
+                         int64_t id)
 {
-    bool own = row && row->on_host && row->host_id == c->host_id && row->generation == (int64_t) vm->generation;
+    bool own = row && row->on_host && row->host_id == c->host_id &&
+               row->generation == (int64_t)vm->generation;
 
     if (!own || row_ended(row)) {
-        plan_add(c, RECONCILE_KILL, id, (int64_t) vm->generation);
+        plan_add(c, RECONCILE_KILL, id, (int64_t)vm->generation);
         return;
     }
     if (row->missing_ms >= 0)
@@ -117,12 +123,12 @@ static void plan_vm(struct reconcile *c, const struct host_vm *vm)
 {
     int64_t id = id_parse(vm->id);
     size_t at = row_find(c, id);
-    const struct life_row *row = at == SIZE_MAX ? NULL : c->rows[at];
+    const struct life_row *row = at == SIZE_MAX ? NULL : &c->rows[at];
     bool gone = str_eq(vm->state, "gone");
 
     if (id < 0)
         return; /* not one of ours: its host's own matter */
-    if (row && !c->shown[at] && row->generation == (int64_t) vm->generation)
+    if (row && !c->shown[at] && row->generation == (int64_t)vm->generation)
         c->shown[at] = true;
     if (gone)
         plan_ended_vm(c, vm, row, id);
@@ -147,10 +153,12 @@ static void plan_absent(struct reconcile *c, const struct life_row *row)
         plan_end(c, row, "failed", "lost");
 }
 
-int reconcile_make(int64_t host_id, const struct host_vm *vms, size_t vms_count, const struct life_row *rows, size_t rows_count,
-                   int64_t missing_grace_ms, struct arena *a, struct reconcile_plan *out)
+int reconcile_make(int64_t host_id, const struct host_vm *vms, size_t vms_count,
+                   const struct life_row *rows, size_t rows_count, int64_t missing_grace_ms,
+                   struct arena *a, struct reconcile_plan *out)
 {
-    struct reconcile c = {.host_id = host_id, .grace_ms = missing_grace_ms, .rows_count = rows_count};
+    struct reconcile c = {
+        .host_id = host_id, .grace_ms = missing_grace_ms, .rows_count = rows_count};
 
     c.rows = arena_alloc(a, rows_count * sizeof(*c.rows));
     c.shown = arena_alloc(a, rows_count * sizeof(*c.shown));
@@ -159,13 +167,13 @@ int reconcile_make(int64_t host_id, const struct host_vm *vms, size_t vms_count,
     if (!c.rows || !c.shown || !c.plan.items)
         return -ENOMEM;
     for (size_t i = 0; i < rows_count; i++)
-        c.rows[i] = &rows[i];
+        c.rows[i] = rows[i];
     qsort(c.rows, rows_count, sizeof(*c.rows), rows_compare);
     for (size_t i = 0; i < vms_count; i++)
         plan_vm(&c, &vms[i]);
     for (size_t i = 0; i < rows_count; i++) {
         if (!c.shown[i])
-            plan_absent(&c, c.rows[i]);
+            plan_absent(&c, &c.rows[i]);
     }
     *out = c.plan;
     return 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * reconcile - what is to be done so that a host's report and the database's rows agree. The plan is a pure function of both.
+ * reconcile - what is to be done so that a host's report and the database's rows agree. The plan is
+ * a pure function of both.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -24,7 +25,7 @@ enum reconcile_kind {
 struct reconcile_action {
     enum reconcile_kind kind;
     int64_t id, generation;
-    int64_t deadline_ms;       /* DEADLINE: unix ms */
+    int64_t deadline_ms;        /* DEADLINE: unix ms */
     const char *state, *reason; /* END; constants */
 };
 
@@ -34,5 +35,6 @@ struct reconcile_plan {
 };
 
 /* rows: of life_add_of_host() for this host's name, whose id is host_id. -ENOMEM. */
-int reconcile_make(int64_t host_id, const struct host_vm *vms, size_t vms_count, const struct life_row *rows, size_t rows_count,
-                   int64_t missing_grace_ms, struct arena *a, struct reconcile_plan *out) must_check;
+int reconcile_make(int64_t host_id, const struct host_vm *vms, size_t vms_count,
+                   const struct life_row *rows, size_t rows_count, int64_t missing_grace_ms,
+                   struct arena *a, struct reconcile_plan *out) must_check;

@@ -23,16 +23,20 @@ static const struct job_kind *const job_kinds[] = {&job_leases, &job_deadlines, 
 struct jobs {
     struct app *app;
     struct timer *poll;
-    struct op *op; /* the database's, or the running job's */
-    bool announced; /* the periodic rows are there */
+    struct op *op;     /* the database's, or the running job's */
+    bool announced;    /* the periodic rows are there */
     int64_t id, claim; /* of the running one */
     const struct job_kind *kind;
 };
 
-static struct metric jobs_done = {
-    .name = "bivouac_control_jobs_total", .labels = "outcome=\"ok\"", .help = "Jobs by outcome.", .kind = METRIC_COUNTER};
-static struct metric jobs_failed = {
-    .name = "bivouac_control_jobs_total", .labels = "outcome=\"failed\"", .help = "Jobs by outcome.", .kind = METRIC_COUNTER};
+static struct metric jobs_done = {.name = "bivouac_control_jobs_total",
+                                  .labels = "outcome=\"ok\"",
+                                  .help = "Jobs by outcome.",
+                                  .kind = METRIC_COUNTER};
+static struct metric jobs_failed = {.name = "bivouac_control_jobs_total",
+                                    .labels = "outcome=\"failed\"",
+                                    .help = "Jobs by outcome.",
+                                    .kind = METRIC_COUNTER};
 
 static void jobs_claim(struct jobs *j);
 
@@ -45,7 +49,7 @@ static void jobs_on_recorded(void *arg, int r, const struct db_tx *tx)
 {
     struct jobs *j = arg;
 
-    (void) tx;
+    (void)tx;
     if (r == DB_OK)
         jobs_claim(j); /* there may be another one due */
     else
@@ -59,7 +63,8 @@ static void jobs_on_done(void *arg, int r)
 
     metric_add(r < 0 ? &jobs_failed : &jobs_done, 1);
     if (r < 0) {
-        log_warn(NULL, "a job failed; it is tried again", "kind", j->kind->name, "reason", strerror(-r));
+        log_warn(NULL, "a job failed; it is tried again", "kind", j->kind->name, "reason",
+                 strerror(-r));
         jobs_add_failed(tx, j->id, j->claim, strerror(-r));
     } else {
         jobs_add_done(tx, j->id, j->claim);
@@ -103,7 +108,7 @@ static void jobs_on_announced(void *arg, int r, const struct db_tx *tx)
 {
     struct jobs *j = arg;
 
-    (void) tx;
+    (void)tx;
     j->announced = r == DB_OK;
     jobs_sleep(j);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * jobs - periodic work that any replica may do and one does at a time: claimed in table jobs, leased, repeated. The kinds are a table.
+ * jobs - periodic work that any replica may do and one does at a time: claimed in table jobs,
+ * leased, repeated. The kinds are a table.
  */
 #include <stdint.h>
 #include "common/base/attr.h"

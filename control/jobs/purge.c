@@ -31,7 +31,7 @@ static void purge_on_done(void *arg, int r, const struct db_tx *tx)
 {
     struct purge *x = arg;
 
-    (void) tx;
+    (void)tx;
     op_finish(&x->op);
     x->done(x->arg, r == DB_OK ? 0 : -EAGAIN);
     loop_reap(x->app->loop, x, free);
@@ -50,4 +50,5 @@ static void purge_run(struct app *app, struct op **slot, job_done_fn *done, void
     db_run(app->db, tx, 0, &x->db, purge_on_done, x);
 }
 
-const struct job_kind job_idempotency = {.name = "idempotency", .every_ms = 60000, .run = purge_run};
+const struct job_kind job_idempotency = {
+    .name = "idempotency", .every_ms = 60000, .run = purge_run};

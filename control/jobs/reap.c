@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * reap - jobs that end rows which nobody ends: leases that ran out (their worker died) and deadlines that passed (their host is silent).
- * Rows are read in a batch and ended one by one, each in its own transaction.
+ * reap - jobs that end rows which nobody ends: leases that ran out (their worker died) and
+ * deadlines that passed (their host is silent). Rows are read in a batch and ended one by one, each
+ * in its own transaction.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -91,7 +92,8 @@ static void reap_on_ended(void *arg, int r, const struct db_tx *tx)
         return;
     }
     if (tx_affected(tx, 0)) { /* else somebody else was quicker */
-        log_info(NULL, "sandbox taken back", "sandbox", LOG_I64(row->id), "was", row->state, "reason", x->kind->reason);
+        log_info(NULL, "sandbox taken back", "sandbox", LOG_I64(row->id), "was", row->state,
+                 "reason", x->kind->reason);
         if (row->on_host)
             ender_end(x->app->ender, row->host_id, row->id, row->generation, x->kind->actor);
     }
@@ -123,15 +125,20 @@ static void reap_on_rows(void *arg, int r, const struct db_tx *tx)
         reap_finish(x, reap_result(r));
         return;
     }
-    x->rows = arena_alloc(x->arena, (size_t) tx_rows(tx, 0) * sizeof(*x->rows));
-    for (int i = 0; x->rows && i < tx_rows(tx, 0); i++) {
+    x->rows = arena_alloc(x->arena, (size_t)tx_rows(tx, 0) * sizeof(*x->rows));
+    if (!x->rows) {
+        reap_finish(x, -ENOMEM);
+        return;
+    }
+    for (int i = 0; i < tx_rows(tx, 0); i++) {
         if (life_decode(tx, 0, i, x->arena, &x->rows[x->count]) == 0)
             x->count++;
     }
     reap_next(x);
 }
 
-static void reap_begin(struct app *app, const struct reap_kind *kind, struct db_tx *tx, struct op **slot, job_done_fn *done, void *arg)
+static void reap_begin(struct app *app, const struct reap_kind *kind, struct db_tx *tx,
+                       struct op **slot, job_done_fn *done, void *arg)
 {
     struct reap *x = xnew(struct reap);
 

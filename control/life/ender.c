@@ -68,9 +68,10 @@ static void ending_on_db(void *arg, int r, const struct db_tx *tx)
 {
     struct ending *x = arg;
 
-    (void) tx;
+    (void)tx;
     if (r != DB_OK) /* the host's next report, which does not name the VM, frees the room */
-        log_debug(NULL, "room on host is not given back yet", "sandbox", LOG_I64(x->key.sandbox_id));
+        log_debug(NULL, "room on host is not given back yet", "sandbox",
+                  LOG_I64(x->key.sandbox_id));
     ending_tell(x, HOST_OK); /* who came after the host's answer */
     ending_free(x);
 }
@@ -81,9 +82,10 @@ static void ending_on_host(void *arg, const struct host_answer *a)
 
     ending_tell(x, a->outcome);
     if (a->outcome != HOST_OK && a->outcome != HOST_E_UNKNOWN) {
-        log_warn(NULL, "cannot end a sandbox on its host now; its next report will bring it up again", "sandbox",
-                 LOG_I64(x->key.sandbox_id), "host", LOG_I64(x->key.host_id), "outcome", host_outcome_text(a->outcome), "reason",
-                 a->message);
+        log_warn(NULL,
+                 "cannot end a sandbox on its host now; its next report will bring it up again",
+                 "sandbox", LOG_I64(x->key.sandbox_id), "host", LOG_I64(x->key.host_id), "outcome",
+                 host_outcome_text(a->outcome), "reason", a->message);
         ending_free(x);
         return;
     }
@@ -96,7 +98,8 @@ static void ending_on_host(void *arg, const struct host_answer *a)
 
 static void ending_on_no_host(void *arg)
 {
-    struct host_answer a = {.outcome = HOST_E_UNREACHABLE, .message = "the host is not known here yet"};
+    struct host_answer a = {.outcome = HOST_E_UNREACHABLE,
+                            .message = "the host is not known here yet"};
 
     ending_on_host(arg, &a);
 }
@@ -109,26 +112,30 @@ static struct ending *ending_new(struct ender *e, const struct ending_key *key, 
     x->ender = e;
     x->key = *key;
     list_init(&x->waiters);
-    (void) str_copy(x->actor, sizeof(x->actor), actor); /* ours are short */
+    (void)str_copy(x->actor, sizeof(x->actor), actor); /* ours are short */
     map_put_n(e->by_key, key, sizeof(*key), x);
     if (fleet_host(e->fleet, key->host_id, &to))
-        host_vm_delete(e->clients, &to, key->sandbox_id, key->generation, e->call_ms, &x->op, ending_on_host, x);
+        host_vm_delete(e->clients, &to, key->sandbox_id, key->generation, e->call_ms, &x->op,
+                       ending_on_host, x);
     else
         loop_defer(e->loop, &x->failed, ending_on_no_host, x);
     return x;
 }
 
-static struct ending *ender_begin(struct ender *e, int64_t host_id, int64_t sandbox_id, int64_t generation, const char *actor)
+static struct ending *ender_begin(struct ender *e, int64_t host_id, int64_t sandbox_id,
+                                  int64_t generation, const char *actor)
 {
-    struct ending_key key = {.host_id = host_id, .sandbox_id = sandbox_id, .generation = generation};
+    struct ending_key key = {
+        .host_id = host_id, .sandbox_id = sandbox_id, .generation = generation};
     struct ending *x = map_get_n(e->by_key, &key, sizeof(key));
 
     return x ? x : ending_new(e, &key, actor);
 }
 
-void ender_end(struct ender *e, int64_t host_id, int64_t sandbox_id, int64_t generation, const char *actor)
+void ender_end(struct ender *e, int64_t host_id, int64_t sandbox_id, int64_t generation,
+               const char *actor)
 {
-    (void) ender_begin(e, host_id, sandbox_id, generation, actor); /* lives by itself */
+    (void)ender_begin(e, host_id, sandbox_id, generation, actor); /* lives by itself */
 }
 
 static void ending_waiter_cancel(struct op *o)
@@ -139,8 +146,8 @@ static void ending_waiter_cancel(struct op *o)
     free(w);
 }
 
-void ender_end_wait(struct ender *e, int64_t host_id, int64_t sandbox_id, int64_t generation, const char *actor, struct op **slot,
-                    ender_done_fn *done, void *arg)
+void ender_end_wait(struct ender *e, int64_t host_id, int64_t sandbox_id, int64_t generation,
+                    const char *actor, struct op **slot, ender_done_fn *done, void *arg)
 {
     struct ending *x = ender_begin(e, host_id, sandbox_id, generation, actor);
     struct ending_waiter *w = xnew(struct ending_waiter);
@@ -151,7 +158,8 @@ void ender_end_wait(struct ender *e, int64_t host_id, int64_t sandbox_id, int64_
     list_append(&x->waiters, &w->node);
 }
 
-struct ender *ender_new(struct loop *l, struct db *db, struct fleet *f, struct host_clients *h, uint32_t call_ms)
+struct ender *ender_new(struct loop *l, struct db *db, struct fleet *f, struct host_clients *h,
+                        uint32_t call_ms)
 {
     struct ender *e = xnew(struct ender);
 

@@ -29,7 +29,13 @@
 #include "control/life/state.h"
 #include "control/sched/fleet.h"
 
-enum { LAUNCH_HOSTS_MAX = 4, LAUNCH_START_TRIES = 3, LAUNCH_RETRY_MS = 250, LAUNCH_LEASE_EXTRA_MS = 30000, LAUNCH_ENV_MAX = 4 * MIB };
+enum {
+    LAUNCH_HOSTS_MAX = 4,
+    LAUNCH_START_TRIES = 3,
+    LAUNCH_RETRY_MS = 250,
+    LAUNCH_LEASE_EXTRA_MS = 30000,
+    LAUNCH_ENV_MAX = 4 * MIB
+};
 
 enum launch_state {
     LAUNCH_PLACING,   /* waits for a fresh view of the fleet, or chooses */
@@ -38,7 +44,8 @@ enum launch_state {
     LAUNCH_STARTING,  /* the host works */
     LAUNCH_READYING,  /* the row becomes ready */
     LAUNCH_UNDOING,   /* the row becomes failed */
-    LAUNCH_UNSURE,    /* answered; the insert may have happened without our knowing: looked up and failed */
+    LAUNCH_UNSURE,    /* answered; the insert may have happened without our knowing: looked up and
+                         failed */
     LAUNCH_OVER,
 };
 
@@ -59,13 +66,13 @@ struct launch {
     struct timer *deadline, *again;
     launch_done_fn *done; /* NULL: nobody waits */
     void *arg;
-    struct sandbox_row row; /* as it will be answered */
+    struct sandbox_row row;             /* as it will be answered */
     int64_t host_ids[LAUNCH_HOSTS_MAX]; /* tried */
     unsigned hosts_count, start_tries;
     struct fleet_host host; /* name and url copied into the arena */
     bool refreshed, inserted;
-    int outcome;               /* why it is undone */
-    const char *reason;        /* for the row */
+    int outcome;        /* why it is undone */
+    const char *reason; /* for the row */
     char message[300];
     struct buf answer;
     uint64_t begin_us, insert_us, start_us;
@@ -74,10 +81,14 @@ struct launch {
 static struct metric launch_seconds = {.name = "bivouac_control_create_seconds",
                                        .help = "Time from a create's admission to a ready sandbox.",
                                        .kind = METRIC_HISTOGRAM};
-static struct metric launch_ok = {
-    .name = "bivouac_control_creates_total", .labels = "outcome=\"ok\"", .help = "Creates by outcome.", .kind = METRIC_COUNTER};
-static struct metric launch_failed = {
-    .name = "bivouac_control_creates_total", .labels = "outcome=\"failed\"", .help = "Creates by outcome.", .kind = METRIC_COUNTER};
+static struct metric launch_ok = {.name = "bivouac_control_creates_total",
+                                  .labels = "outcome=\"ok\"",
+                                  .help = "Creates by outcome.",
+                                  .kind = METRIC_COUNTER};
+static struct metric launch_failed = {.name = "bivouac_control_creates_total",
+                                      .labels = "outcome=\"failed\"",
+                                      .help = "Creates by outcome.",
+                                      .kind = METRIC_COUNTER};
 
 static void launch_place(struct launch *x);
 static void launch_start_vm(struct launch *x);
@@ -90,7 +101,7 @@ static void launch_look_up(struct launch *x);
 
 void launch_answer_bound(int64_t team_id, const char *key, char out[320])
 {
-    snprintf(out, 320, "idempotency:%lld:%s", (long long) team_id, key);
+    snprintf(out, 320, "idempotency:%lld:%s", (long long)team_id, key);
 }
 
 static uint64_t launch_now_us(void)
@@ -203,7 +214,7 @@ static void launch_on_looked_up(void *arg, int r, const struct db_tx *tx)
 {
     struct launch *x = arg;
 
-    (void) tx;
+    (void)tx;
     if (r == DB_E_AWAY || r == DB_E_TIMEOUT)
         launch_retry(x, LAUNCH_RETRY_MS);
     else
@@ -216,12 +227,14 @@ static void launch_look_up(struct launch *x)
     struct db_tx *tx = tx_new();
 
     tx_actor(tx, x->spec.actor, x->spec.request_id);
-    life_add_end_unsure(tx, x->row.route_token, "database_away", "the database was lost while the sandbox was made");
+    life_add_end_unsure(tx, x->row.route_token, "database_away",
+                        "the database was lost while the sandbox was made");
     idempotency_add_drop_of_token(tx, x->row.route_token);
     db_run(x->owner->conf.db, tx, 0, &x->op, launch_on_looked_up, x);
 }
 
-/* The client hears at once that it did not work; whether a row is there turns out when the database is back. */
+/* The client hears at once that it did not work; whether a row is there turns out when the database
+ * is back. */
 static void launch_unsure(struct launch *x)
 {
     x->state = LAUNCH_UNSURE;
@@ -231,7 +244,8 @@ static void launch_unsure(struct launch *x)
 }
 
 /* ---- undo ---- */
-/* The row has failed first, so that its host's reports do not bring it back; then the VM is ended, if one may exist. */
+/* The row has failed first, so that its host's reports do not bring it back; then the VM is ended,
+ * if one may exist. */
 static void launch_undone(struct launch *x)
 {
     ender_end(x->owner->conf.ender, x->host.id, x->row.id, x->row.generation, x->spec.actor);
@@ -242,7 +256,7 @@ static void launch_on_failure_written(void *arg, int r, const struct db_tx *tx)
 {
     struct launch *x = arg;
 
-    (void) tx;
+    (void)tx;
     if (r == DB_E_AWAY || r == DB_E_TIMEOUT) {
         launch_retry(x, LAUNCH_RETRY_MS); /* until the deadline; then the lease */
         return;
@@ -255,7 +269,8 @@ static void launch_write_failure(struct launch *x)
     struct db_tx *tx = tx_new();
 
     tx_actor(tx, x->spec.actor, x->spec.request_id);
-    life_add_end(tx, x->row.id, x->row.generation, x->outcome == LAUNCH_E_ENDED ? "destroyed" : "failed", x->reason, x->message);
+    life_add_end(tx, x->row.id, x->row.generation,
+                 x->outcome == LAUNCH_E_ENDED ? "destroyed" : "failed", x->reason, x->message);
     idempotency_add_drop_of_sandbox(tx, x->row.id);
     db_run(x->owner->conf.db, tx, 0, &x->op, launch_on_failure_written, x);
 }
@@ -264,7 +279,8 @@ static void launch_undo(struct launch *x, int outcome, const char *reason, const
 {
     struct log_ctx ctx = launch_log(x);
 
-    log_warn(&ctx, "create failed", "sandbox", LOG_I64(x->row.id), "reason", reason, "message", message);
+    log_warn(&ctx, "create failed", "sandbox", LOG_I64(x->row.id), "reason", reason, "message",
+             message);
     x->state = LAUNCH_UNDOING;
     x->outcome = outcome;
     x->reason = reason;
@@ -288,7 +304,8 @@ static void launch_on_ready(void *arg, int r, const struct db_tx *tx)
     struct launch *x = arg;
     struct log_ctx ctx = launch_log(x);
 
-    if (r == DB_E_AWAY || r == DB_E_TIMEOUT) { /* may have happened: the statement can be said again */
+    if (r == DB_E_AWAY ||
+        r == DB_E_TIMEOUT) { /* may have happened: the statement can be said again */
         launch_retry(x, LAUNCH_RETRY_MS);
         return;
     }
@@ -306,8 +323,9 @@ static void launch_on_ready(void *arg, int r, const struct db_tx *tx)
     uint64_t now = launch_now_us();
 
     metric_observe_us(&launch_seconds, now - x->begin_us);
-    log_info(&ctx, "sandbox is ready", "sandbox", LOG_I64(x->row.id), "host", x->host.name, "total_us",
-             LOG_U64(now - x->begin_us), "insert_us", LOG_U64(x->insert_us), "start_us", LOG_U64(x->start_us));
+    log_info(&ctx, "sandbox is ready", "sandbox", LOG_I64(x->row.id), "host", x->host.name,
+             "total_us", LOG_U64(now - x->begin_us), "insert_us", LOG_U64(x->insert_us), "start_us",
+             LOG_U64(x->start_us));
     launch_finish(x, LAUNCH_OK);
 }
 
@@ -321,7 +339,8 @@ static void launch_add_answer(struct launch *x, struct db_tx *tx)
     launch_answer_bound(x->spec.team_id, x->spec.idempotency_key, bound);
     /* An answer that cannot be kept leaves the key without one: it runs out by its time. */
     if (boxes_seal(x->owner->conf.boxes, bound, buf_data(&x->answer), x->answer.len, &box) == 0)
-        idempotency_add_finish(tx, x->spec.team_id, x->spec.idempotency_key, 201, buf_data(&box), box.len);
+        idempotency_add_finish(tx, x->spec.team_id, x->spec.idempotency_key, 201, buf_data(&box),
+                               box.len);
 }
 
 static void launch_ready(struct launch *x)
@@ -359,7 +378,8 @@ static void launch_on_moved(void *arg, int r, const struct db_tx *tx)
     if (r != DB_OK) {
         bool full = r == DB_E_REFUSED && str_eq(tx_sqlstate(tx), DB_STATE_HOST_FULL);
 
-        launch_undo(x, full ? LAUNCH_E_NO_CAPACITY : LAUNCH_E_AWAY, full ? "no_capacity" : "internal",
+        launch_undo(x, full ? LAUNCH_E_NO_CAPACITY : LAUNCH_E_AWAY,
+                    full ? "no_capacity" : "internal",
                     r == DB_E_REFUSED ? tx_message(tx) : "the database is away");
         return;
     }
@@ -386,7 +406,8 @@ static bool launch_pick(struct launch *x)
 
     if (x->hosts_count == LAUNCH_HOSTS_MAX)
         return false;
-    if (!fleet_pick(x->owner->conf.fleet, x->spec.template_slug, x->spec.version, &need, x->host_ids, x->hosts_count, &to))
+    if (!fleet_pick(x->owner->conf.fleet, x->spec.template_slug, x->spec.version, &need,
+                    x->host_ids, x->hosts_count, &to))
         return false;
     x->host.id = to.id;
     x->host.name = arena_strdup(x->arena, to.name);
@@ -400,8 +421,8 @@ static void launch_host_refused(struct launch *x, const struct host_answer *a)
 {
     struct log_ctx ctx = launch_log(x);
 
-    log_warn(&ctx, "host did not start the sandbox", "sandbox", LOG_I64(x->row.id), "host", x->host.name, "outcome",
-             host_outcome_text(a->outcome), "message", a->message);
+    log_warn(&ctx, "host did not start the sandbox", "sandbox", LOG_I64(x->row.id), "host",
+             x->host.name, "outcome", host_outcome_text(a->outcome), "message", a->message);
     switch (a->outcome) {
     case HOST_E_UNREACHABLE:
         /* The same call again is harmless: it finds what the first one began. */
@@ -435,8 +456,9 @@ static void launch_on_started(void *arg, const struct host_answer *a)
         launch_host_refused(x, a);
         return;
     }
-    if (!str_eq(a->vm->state, "running") || (int64_t) a->vm->generation != x->row.generation) {
-        launch_undo(x, LAUNCH_E_FAILED, "start_failed", "the host's answer does not show a running sandbox");
+    if (!str_eq(a->vm->state, "running") || (int64_t)a->vm->generation != x->row.generation) {
+        launch_undo(x, LAUNCH_E_FAILED, "start_failed",
+                    "the host's answer does not show a running sandbox");
         return;
     }
     if (!launch_abandoned(x))
@@ -447,22 +469,23 @@ static void launch_start_vm(struct launch *x)
 {
     char hostname[32];
     struct host_vm_spec spec = {
-        .generation = (uint64_t) x->row.generation,
-        .template_ref = {.slug = (char *) x->spec.template_slug, .version = (char *) x->spec.version},
+        .generation = (uint64_t)x->row.generation,
+        .template_ref = {.slug = (char *)x->spec.template_slug, .version = (char *)x->spec.version},
         .cpu_count = x->spec.cpu_count,
         .memory_mb = x->spec.memory_mb,
-        .route_token = (char *) x->row.route_token,
-        .team = (char *) x->spec.team,
+        .route_token = (char *)x->row.route_token,
+        .team = (char *)x->spec.team,
         .hostname = hostname,
         .deadline_ms = x->row.deadline_us / 1000,
-        .on_timeout = (char *) x->spec.on_timeout,
+        .on_timeout = (char *)x->spec.on_timeout,
         .env = *x->spec.env,
     };
 
-    snprintf(hostname, sizeof(hostname), "sandbox-%lld", (long long) x->row.id);
+    snprintf(hostname, sizeof(hostname), "sandbox-%lld", (long long)x->row.id);
     x->state = LAUNCH_STARTING;
     x->start_us = launch_now_us();
-    host_vm_start(x->owner->conf.clients, &x->host, x->row.id, &spec, x->owner->conf.start_ms, &x->op, launch_on_started, x);
+    host_vm_start(x->owner->conf.clients, &x->host, x->row.id, &spec, x->owner->conf.start_ms,
+                  &x->op, launch_on_started, x);
 }
 
 /* ---- insert ---- */
@@ -487,13 +510,16 @@ static void launch_on_inserted(void *arg, int r, const struct db_tx *tx)
         launch_unsure(x);
     } else if (str_eq(tx_sqlstate(tx), DB_STATE_QUOTA)) {
         launch_finish(x, LAUNCH_E_QUOTA);
-    } else if (str_eq(tx_sqlstate(tx), DB_STATE_UNIQUE) && str_eq(tx_constraint(tx), IDEMPOTENCY_UNIQUE)) {
+    } else if (str_eq(tx_sqlstate(tx), DB_STATE_UNIQUE) &&
+               str_eq(tx_constraint(tx), IDEMPOTENCY_UNIQUE)) {
         launch_finish(x, LAUNCH_E_KEY_USED);
-    } else if (str_eq(tx_sqlstate(tx), DB_STATE_HOST_FULL)) { /* our view was old: look again, at the other hosts */
+    } else if (str_eq(tx_sqlstate(tx),
+                      DB_STATE_HOST_FULL)) { /* our view was old: look again, at the other hosts */
         x->refreshed = false;
         launch_place(x);
     } else {
-        log_error(&ctx, "cannot insert a sandbox", "sqlstate", tx_sqlstate(tx), "message", tx_message(tx));
+        log_error(&ctx, "cannot insert a sandbox", "sqlstate", tx_sqlstate(tx), "message",
+                  tx_message(tx));
         launch_finish(x, LAUNCH_E_FAILED);
     }
 }
@@ -554,7 +580,8 @@ static void launch_insert(struct launch *x)
     tx = tx_new();
     tx_actor(tx, s->actor, s->request_id);
     if (s->idempotency_key)
-        idempotency_add_begin(tx, s->team_id, s->idempotency_key, s->request_hash, x->owner->conf.idempotency_keep_s);
+        idempotency_add_begin(tx, s->team_id, s->idempotency_key, s->request_hash,
+                              x->owner->conf.idempotency_keep_s);
     life_add_insert(tx, &row);
     if (s->idempotency_key)
         idempotency_add_bind_new_sandbox(tx, s->team_id, s->idempotency_key);
@@ -604,8 +631,8 @@ static const struct json_map *launch_dup_env(struct launch *x, const struct json
     copy->items = arena_alloc(x->arena, copy->count * sizeof(*copy->items));
     assert(copy->items);
     for (size_t i = 0; i < copy->count; i++) {
-        copy->items[i].key = (char *) launch_dup(x, env->items[i].key);
-        copy->items[i].value = (char *) launch_dup(x, env->items[i].value);
+        copy->items[i].key = (char *)launch_dup(x, env->items[i].key);
+        copy->items[i].value = (char *)launch_dup(x, env->items[i].value);
     }
     return copy;
 }
@@ -658,7 +685,8 @@ static void launch_on_first(void *arg)
     launch_place(arg);
 }
 
-struct launch *launch_start(struct launches *l, const struct launch_spec *spec, launch_done_fn *done, void *arg)
+struct launch *launch_start(struct launches *l, const struct launch_spec *spec,
+                            launch_done_fn *done, void *arg)
 {
     struct launch *x = xnew(struct launch);
 

@@ -31,7 +31,7 @@ int state_parse(const char *name, enum sandbox_state *out)
 {
     for (unsigned i = 0; i < STATES_COUNT; i++) {
         if (str_eq(states[i].name, name)) {
-            *out = (enum sandbox_state) i;
+            *out = (enum sandbox_state)i;
             return 0;
         }
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* state - the states of a sandbox and the moves between them. The same table stands in migrations (sandbox_moves); a test compares them. */
+/* state - the states of a sandbox and the moves between them. The same table stands in migrations
+ * (sandbox_moves); a test compares them. */
 #include <stdbool.h>
 #include <stddef.h>
 #include "common/base/attr.h"
@@ -20,5 +21,6 @@ enum sandbox_state {
 const char *state_name(enum sandbox_state s);
 int state_parse(const char *name, enum sandbox_state *out) must_check; /* -EINVAL */
 bool state_may_move(enum sandbox_state from, enum sandbox_state to);
-bool state_leased(enum sandbox_state s); /* transitional: somebody works on it until its lease ends */
+bool state_leased(
+    enum sandbox_state s); /* transitional: somebody works on it until its lease ends */
 bool state_ended(enum sandbox_state s);

@@ -15,7 +15,7 @@ int64_t id_parse(const char *s)
 
     if (!s || *s < '1' || *s > '9' || str_to_u64(s, &v) < 0 || v > INT64_MAX)
         return -1;
-    return (int64_t) v;
+    return (int64_t)v;
 }
 
 int slug_valid(const char *s)
@@ -30,9 +30,9 @@ int slug_valid(const char *s)
 int catalog_decode(const struct db_tx *tx, unsigned stmt, struct arena *a, struct catalog *out)
 {
     struct catalog c = {
-        .templates_count = (size_t) tx_rows(tx, stmt + CATALOG_TEMPLATES),
-        .versions_count = (size_t) tx_rows(tx, stmt + CATALOG_VERSIONS),
-        .tags_count = (size_t) tx_rows(tx, stmt + CATALOG_TAGS),
+        .templates_count = (size_t)tx_rows(tx, stmt + CATALOG_TEMPLATES),
+        .versions_count = (size_t)tx_rows(tx, stmt + CATALOG_VERSIONS),
+        .tags_count = (size_t)tx_rows(tx, stmt + CATALOG_TAGS),
     };
     struct template_row *templates = arena_alloc(a, c.templates_count * sizeof(*templates));
     struct version_row *versions = arena_alloc(a, c.versions_count * sizeof(*versions));
@@ -40,11 +40,11 @@ int catalog_decode(const struct db_tx *tx, unsigned stmt, struct arena *a, struc
     int r = templates && versions && tags ? 0 : -ENOMEM;
 
     for (size_t i = 0; i < c.templates_count && r == 0; i++)
-        r = template_decode(tx, stmt + CATALOG_TEMPLATES, (int) i, a, &templates[i]);
+        r = template_decode(tx, stmt + CATALOG_TEMPLATES, (int)i, a, &templates[i]);
     for (size_t i = 0; i < c.versions_count && r == 0; i++)
-        r = version_decode(tx, stmt + CATALOG_VERSIONS, (int) i, a, &versions[i]);
+        r = version_decode(tx, stmt + CATALOG_VERSIONS, (int)i, a, &versions[i]);
     for (size_t i = 0; i < c.tags_count && r == 0; i++)
-        r = tag_decode(tx, stmt + CATALOG_TAGS, (int) i, a, &tags[i]);
+        r = tag_decode(tx, stmt + CATALOG_TAGS, (int)i, a, &tags[i]);
     if (r < 0)
         return r;
     c.templates = templates;
@@ -63,7 +63,8 @@ static const struct template_row *catalog_template_by_id(const struct catalog *c
     return NULL;
 }
 
-static const struct template_row *catalog_template_by_slug(const struct catalog *c, const char *slug)
+static const struct template_row *catalog_template_by_slug(const struct catalog *c,
+                                                           const char *slug)
 {
     for (size_t i = 0; i < c->templates_count; i++) {
         if (str_eq(c->templates[i].slug, slug))
@@ -88,7 +89,8 @@ const struct version_row *catalog_latest(const struct catalog *c, int64_t templa
     return NULL;
 }
 
-const struct version_row *catalog_version(const struct catalog *c, int64_t template_id, const char *id)
+const struct version_row *catalog_version(const struct catalog *c, int64_t template_id,
+                                          const char *id)
 {
     int64_t n = id_parse(id);
 
@@ -100,7 +102,8 @@ const struct version_row *catalog_version(const struct catalog *c, int64_t templ
 }
 
 /* What stands after the colon: a version's name, a tag, a version's id. */
-static const struct version_row *catalog_pinned(const struct catalog *c, int64_t template_id, const char *pin)
+static const struct version_row *catalog_pinned(const struct catalog *c, int64_t template_id,
+                                                const char *pin)
 {
     for (size_t i = 0; i < c->versions_count; i++) {
         if (c->versions[i].template_id == template_id && str_eq(c->versions[i].version, pin))
@@ -117,7 +120,8 @@ static const struct version_row *catalog_pinned(const struct catalog *c, int64_t
     return catalog_version(c, template_id, pin);
 }
 
-static int catalog_answer(const struct template_row *t, const struct version_row *v, struct catalog_hit *out)
+static int catalog_answer(const struct template_row *t, const struct version_row *v,
+                          struct catalog_hit *out)
 {
     if (!t)
         return CATALOG_E_UNKNOWN;
@@ -127,7 +131,8 @@ static int catalog_answer(const struct template_row *t, const struct version_row
     return CATALOG_OK;
 }
 
-int catalog_resolve(const struct catalog *c, const char *ref, const char *version_id, struct catalog_hit *out)
+int catalog_resolve(const struct catalog *c, const char *ref, const char *version_id,
+                    struct catalog_hit *out)
 {
     const char *colon = strchr(ref, ':');
     char slug[CATALOG_PIN_MAX];
@@ -135,7 +140,7 @@ int catalog_resolve(const struct catalog *c, const char *ref, const char *versio
     const struct version_row *v;
 
     if (colon) {
-        size_t len = (size_t) (colon - ref);
+        size_t len = (size_t)(colon - ref);
 
         if (len >= sizeof(slug))
             return CATALOG_E_UNKNOWN;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * catalog - the provider's templates, versions and tags as they were a moment ago, and the rules by which a name finds one:
- * template slug, template id, version id, in this order; "slug:pin" with a version, a tag or a version id. Slugs never look like ids.
+ * catalog - the provider's templates, versions and tags as they were a moment ago, and the rules by
+ * which a name finds one: template slug, template id, version id, in this order; "slug:pin" with a
+ * version, a tag or a version id. Slugs never look like ids.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -21,8 +22,10 @@ struct catalog {
     size_t tags_count;
 };
 
-/* From the results of templates_add_catalog() whose first statement is `stmt`; memory in the arena. */
-int catalog_decode(const struct db_tx *tx, unsigned stmt, struct arena *a, struct catalog *out) must_check;
+/* From the results of templates_add_catalog() whose first statement is `stmt`; memory in the arena.
+ */
+int catalog_decode(const struct db_tx *tx, unsigned stmt, struct arena *a,
+                   struct catalog *out) must_check;
 
 enum {
     CATALOG_OK,
@@ -34,13 +37,15 @@ struct catalog_hit {
     const struct version_row *version;
 };
 /* ref: what the client wrote (never NULL). version_id: an explicit one besides, or NULL. */
-int catalog_resolve(const struct catalog *c, const char *ref, const char *version_id, struct catalog_hit *out) must_check;
+int catalog_resolve(const struct catalog *c, const char *ref, const char *version_id,
+                    struct catalog_hit *out) must_check;
 /* By slug or id; NULL: unknown. */
 const struct template_row *catalog_template(const struct catalog *c, const char *ref);
 /* The newest version that can run; NULL: none. */
 const struct version_row *catalog_latest(const struct catalog *c, int64_t template_id);
 /* By id, of that template (0: of any). */
-const struct version_row *catalog_version(const struct catalog *c, int64_t template_id, const char *id);
+const struct version_row *catalog_version(const struct catalog *c, int64_t template_id,
+                                          const char *id);
 
 /* An id as clients send it: decimal, 1..INT64_MAX, no leading zero. -1: it cannot exist. */
 int64_t id_parse(const char *s);

@@ -61,9 +61,10 @@ struct fleet {
     bool again; /* read once more when this reading is done */
 };
 
-static struct metric fleet_fresh = {.name = "bivouac_control_hosts_fresh",
-                                    .help = "Hosts whose last report is young enough for new sandboxes.",
-                                    .kind = METRIC_GAUGE};
+static struct metric fleet_fresh = {
+    .name = "bivouac_control_hosts_fresh",
+    .help = "Hosts whose last report is young enough for new sandboxes.",
+    .kind = METRIC_GAUGE};
 
 static void fleet_read(struct fleet *f);
 
@@ -87,7 +88,8 @@ static int fleet_decode_templates(struct arena *a, struct fleet_entry *h)
         return -ENOMEM;
     for (size_t i = 0; i < json_count(list); i++) {
         const struct json *item = json_at(list, i);
-        const char *slug = json_str(json_get(item, "slug")), *version = json_str(json_get(item, "version"));
+        const char *slug = json_str(json_get(item, "slug")),
+                   *version = json_str(json_get(item, "version"));
         struct fleet_template t = {.ready = str_eq(json_str(json_get(item, "status")), "ready")};
 
         if (!slug || !version)
@@ -96,8 +98,8 @@ static int fleet_decode_templates(struct arena *a, struct fleet_entry *h)
         t.version = arena_strdup(a, version);
         if (!t.slug || !t.version)
             return -ENOMEM;
-        (void) json_int(json_get(item, "cpu_count"), &t.cpu_count); /* absent: 0 */
-        (void) json_int(json_get(item, "memory_mb"), &t.memory_mb);
+        (void)json_int(json_get(item, "cpu_count"), &t.cpu_count); /* absent: 0 */
+        (void)json_int(json_get(item, "memory_mb"), &t.memory_mb);
         h->templates[h->templates_count++] = t;
     }
     return 0;
@@ -108,7 +110,7 @@ static int fleet_decode(const struct db_tx *tx, struct fleet_view *v)
     int rows = tx_rows(tx, FLEET_HOSTS), r = 0;
 
     v->arena = arena_new(FLEET_ARENA_MAX);
-    v->hosts = arena_alloc(v->arena, (size_t) rows * sizeof(*v->hosts));
+    v->hosts = arena_alloc(v->arena, (size_t)rows * sizeof(*v->hosts));
     if (!v->hosts)
         return -ENOMEM;
     for (int i = 0; i < rows && r == 0; i++) {
@@ -116,7 +118,7 @@ static int fleet_decode(const struct db_tx *tx, struct fleet_view *v)
         if (r == 0)
             r = fleet_decode_templates(v->arena, &v->hosts[i]);
     }
-    v->hosts_count = (size_t) rows;
+    v->hosts_count = (size_t)rows;
     return r < 0 ? r : catalog_decode(tx, FLEET_CATALOG, v->arena, &v->catalog);
 }
 
@@ -124,7 +126,8 @@ static void fleet_tell(struct fleet *f, int r)
 {
     struct list todo = LIST_INIT(todo);
 
-    LIST_FOR_EACH_SAFE (n, tmp, &f->waiters) {
+    LIST_FOR_EACH_SAFE(n, tmp, &f->waiters)
+    {
         struct fleet_waiter *w = LIST_ENTRY(n, struct fleet_waiter, node);
 
         if (w->begun) {
@@ -172,8 +175,8 @@ static void fleet_read(struct fleet *f)
     timer_cancel(f->timer);
     hosts_add_list(tx);
     templates_add_catalog(tx);
-    LIST_FOR_EACH (n, &f->waiters)
-        LIST_ENTRY(n, struct fleet_waiter, node)->begun = true;
+    LIST_FOR_EACH(n, &f->waiters)
+    LIST_ENTRY(n, struct fleet_waiter, node)->begun = true;
     db_run(f->db, tx, FLEET_READ_MS, &f->reading, fleet_on_read, f);
 }
 
@@ -225,9 +228,9 @@ const struct catalog *fleet_catalog(const struct fleet *f)
 
 static bool fleet_is_fresh(const struct fleet *f, const struct fleet_entry *h)
 {
-    int64_t since = (int64_t) (loop_now_ms(f->loop) - f->view.read_ms);
+    int64_t since = (int64_t)(loop_now_ms(f->loop) - f->view.read_ms);
 
-    return h->row.heartbeat_age_ms + since <= (int64_t) f->fresh_ms;
+    return h->row.heartbeat_age_ms + since <= (int64_t)f->fresh_ms;
 }
 
 unsigned fleet_hosts_fresh(const struct fleet *f)
@@ -258,20 +261,23 @@ bool fleet_host(const struct fleet *f, int64_t id, struct fleet_host *out)
     return true;
 }
 
-static bool fleet_has_template(const struct fleet_entry *h, const char *slug, const char *version, const struct sched_need *need)
+static bool fleet_has_template(const struct fleet_entry *h, const char *slug, const char *version,
+                               const struct sched_need *need)
 {
     for (size_t i = 0; i < h->templates_count; i++) {
         const struct fleet_template *t = &h->templates[i];
 
         if (t->ready && str_eq(t->slug, slug) && str_eq(t->version, version) &&
-            (!t->cpu_count || t->cpu_count == need->cpu_count) && (!t->memory_mb || t->memory_mb == need->memory_mb))
+            (!t->cpu_count || t->cpu_count == need->cpu_count) &&
+            (!t->memory_mb || t->memory_mb == need->memory_mb))
             return true;
     }
     return false;
 }
 
-bool fleet_pick(struct fleet *f, const char *slug, const char *version, const struct sched_need *need, const int64_t *except,
-                size_t except_count, struct fleet_host *out)
+bool fleet_pick(struct fleet *f, const char *slug, const char *version,
+                const struct sched_need *need, const int64_t *except, size_t except_count,
+                struct fleet_host *out)
 {
     size_t n = f->view.hosts_count;
     cleanup(freep) struct sched_host *hosts = xcalloc(n + 1, sizeof(*hosts));
@@ -327,7 +333,8 @@ void fleet_free(struct fleet *f)
     if (!f)
         return;
     op_cancel(&f->reading);
-    LIST_FOR_EACH_SAFE (n, tmp, &f->waiters) {
+    LIST_FOR_EACH_SAFE(n, tmp, &f->waiters)
+    {
         struct fleet_waiter *w = LIST_ENTRY(n, struct fleet_waiter, node);
 
         op_finish(&w->op);

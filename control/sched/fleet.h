@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * fleet - what this replica knows of hosts and templates: a copy of the database's tables, at most about a second old. Decisions made
- * from it are checked again by the database (room, draining) when they are written down.
+ * fleet - what this replica knows of hosts and templates: a copy of the database's tables, at most
+ * about a second old. Decisions made from it are checked again by the database (room, draining)
+ * when they are written down.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,8 +32,9 @@ unsigned fleet_hosts_fresh(const struct fleet *f);
 /* By id; false: unknown. */
 bool fleet_host(const struct fleet *f, int64_t id, struct fleet_host *out) must_check;
 /* Chooses a host and counts the room as taken here until the next reading. false: none fits. */
-bool fleet_pick(struct fleet *f, const char *slug, const char *version, const struct sched_need *need, const int64_t *except,
-                size_t except_count, struct fleet_host *out) must_check;
+bool fleet_pick(struct fleet *f, const char *slug, const char *version,
+                const struct sched_need *need, const int64_t *except, size_t except_count,
+                struct fleet_host *out) must_check;
 
 /* Reads the tables now. r: as db_run(). */
 typedef void fleet_done_fn(void *arg, int r);

@@ -11,14 +11,15 @@ static bool sched_disk_ok(const struct sched_host *h)
 
 bool sched_fits(const struct sched_host *h, const struct sched_need *need)
 {
-    return h->fresh && !h->draining && h->has_template && sched_disk_ok(h) && h->reserved_vms < h->capacity_vms &&
+    return h->fresh && !h->draining && h->has_template && sched_disk_ok(h) &&
+           h->reserved_vms < h->capacity_vms &&
            h->reserved_vcpus + need->cpu_count <= h->capacity_vcpus &&
            h->reserved_memory_mb + need->memory_mb <= h->capacity_memory_mb;
 }
 
 static double sched_share(int64_t used, int64_t capacity)
 {
-    return capacity > 0 ? (double) used / (double) capacity : 1.0;
+    return capacity > 0 ? (double)used / (double)capacity : 1.0;
 }
 
 /* The scarcest of its resources once the sandbox is there: 0 idle .. 1 full. */
@@ -41,8 +42,9 @@ static bool sched_excepted(int64_t id, const int64_t *except, size_t count)
     return false;
 }
 
-const struct sched_host *sched_pick(const struct sched_host *hosts, size_t count, const struct sched_need *need,
-                                    const int64_t *except, size_t except_count)
+const struct sched_host *sched_pick(const struct sched_host *hosts, size_t count,
+                                    const struct sched_need *need, const int64_t *except,
+                                    size_t except_count)
 {
     const struct sched_host *best = NULL;
     double best_load = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* sched - which host a sandbox goes to. Pure: the database has the last word about room (a trigger), the host about itself. */
+/* sched - which host a sandbox goes to. Pure: the database has the last word about room (a
+ * trigger), the host about itself. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,6 +23,8 @@ struct sched_need {
 enum { SCHED_DISK_PERCENT_MAX = 95 };
 
 bool sched_fits(const struct sched_host *h, const struct sched_need *need);
-/* The one that is least loaded afterwards; of equals the one with the least id. NULL: none fits. Those in `except` are left out. */
-const struct sched_host *sched_pick(const struct sched_host *hosts, size_t count, const struct sched_need *need,
-                                    const int64_t *except, size_t except_count);
+/* The one that is least loaded afterwards; of equals the one with the least id. NULL: none fits.
+ * Those in `except` are left out. */
+const struct sched_host *sched_pick(const struct sched_host *hosts, size_t count,
+                                    const struct sched_need *need, const int64_t *except,
+                                    size_t except_count);

@@ -15,7 +15,7 @@ from support.fake_host import Fault
 
 @pytest.fixture(scope="module")
 def stack():
-    with Stack(heartbeat_fresh_ms=1500, missing_grace_ms=1200, deadline_grace_ms=1000, host_start_ms=3000, host_call_ms=1500,
+    with Stack(heartbeat_fresh_ms=6000, missing_grace_ms=1200, deadline_grace_ms=1000, host_start_ms=3000, host_call_ms=1500,
                create_ms=6000) as stack:
         yield stack
 
@@ -38,7 +38,12 @@ def host(control):
     with control.host() as host:
         control.wait_hosts(1)
         yield host
-    # the next test begins without any fresh host
+    forget_hosts(control)
+
+
+def forget_hosts(control):
+    """As if their last reports were long ago: the next test begins without any fresh host."""
+    control.query("UPDATE hosts SET heartbeat_at = now() - interval '1 hour'")
     wait.until(lambda: requests.get(f"http://127.0.0.1:{control.admin_port}/health", timeout=5).json()["hosts_fresh"] == 0, 10)
 
 
@@ -120,7 +125,7 @@ def test_room_is_never_given_twice(control, api):
         made = create(api)["sandbox"]
         api.delete(f"/sandboxes/{made['id']}")
         assert control.counters_right()
-    settle(1.6)
+    forget_hosts(control)
 
 
 def test_least_loaded_host_first(control, api, host):
@@ -152,6 +157,9 @@ def test_full_host_leads_to_another(control, api, host):
     (Fault(status=500), 503, "start_failed"),
     (Fault(status=503, code="no_capacity"), 503, "no_capacity"),
     (Fault(status=404, code="template_not_found"), 503, "no_capacity"),
+    (Fault(status=503, code="template_not_ready"), 503, "no_capacity"),
+    (Fault(status=422, code="size_not_available"), 503, "no_capacity"),
+    (Fault(status=507, code="not_enough_space"), 503, "no_capacity"),
     (Fault(status=409, code="stale_generation"), 503, "start_failed"),
     (Fault(status=200, body={"vm": "nonsense"}), 503, "start_failed"),
     (Fault(status=200, body={"vm": {"id": "1", "generation": 99, "state": "running"}}), 503, "start_failed"),
@@ -309,6 +317,7 @@ def test_two_controls_share_the_work(stack, api, host):
     control = stack.control
     second = stack.add(database=control.database)
     second.start()
+    second.wait_hosts(1)
     try:
         other = second.api(api.session.headers["Authorization"].split()[1])
         made = other.post("/sandboxes", {}, expect=201).json()["sandbox"]

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fuzz_control_create - any bytes as the body of a create: refused with a field and words, or made into what is stored. */
+/* fuzz_control_create - any bytes as the body of a create: refused with a field and words, or made
+ * into what is stored. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>

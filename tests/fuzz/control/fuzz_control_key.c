@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fuzz_control_key - any text as an Authorization or X-API-Key header, and as a file of data keys. */
+/* fuzz_control_key - any text as an Authorization or X-API-Key header, and as a file of data keys.
+ */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = xstrndup((const char *) data, size);
+    char *text = xstrndup((const char *)data, size);
     struct boxes *boxes = NULL;
     struct apikey k;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fuzz_control_page - any text as a next_token, and as JSON inside of one; what is accepted goes round. Any text as ids and filters. */
+/* fuzz_control_page - any text as a next_token, and as JSON inside of one; what is accepted goes
+ * round. Any text as ids and filters. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,8 +30,10 @@ static void check_token(const char *token)
 
         if (text) {
             assert(page_decode(text, a, &again) == 0);
-            assert(again.before_id == p.before_id && again.limit == p.limit && str_eq(again.team, p.team));
-            assert(again.states.count == p.states.count && again.metadata.count == p.metadata.count);
+            assert(again.before_id == p.before_id && again.limit == p.limit &&
+                   str_eq(again.team, p.team));
+            assert(again.states.count == p.states.count &&
+                   again.metadata.count == p.metadata.count);
         }
     }
     arena_free(a);
@@ -45,14 +48,14 @@ static void check_member(const char *key, const char *value)
     p.metadata.items = arena_alloc(a, PAGE_FILTERS_MAX * sizeof(struct json_pair));
     assert(p.states.items && p.metadata.items);
     for (int i = 0; i < PAGE_FILTERS_MAX + 2; i++)
-        (void) !list_query_member(&p, a, key, value); /* an outcome is fine */
+        (void)!list_query_member(&p, a, key, value); /* an outcome is fine */
     assert(p.states.count <= PAGE_FILTERS_MAX && p.metadata.count <= 1);
     arena_free(a);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = xstrndup((const char *) data, size);
+    char *text = xstrndup((const char *)data, size);
     char *token = xmalloc(base64_encoded_len(size) + 1);
     int64_t id = id_parse(text);
 

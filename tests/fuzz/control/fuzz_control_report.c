@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fuzz_control_report - any bytes as a host's report against a few rows: a plan that is bounded and names only what it may. */
+/* fuzz_control_report - any bytes as a host's report against a few rows: a plan that is bounded and
+ * names only what it may. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,11 +15,41 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct life_row rows[] = {
-    {.id = 3, .generation = 1, .host_id = 1, .state = "ready", .on_host = true, .missing_ms = 5000, .on_timeout = "kill"},
-    {.id = 1, .generation = 1, .host_id = 1, .state = "ready", .on_host = true, .missing_ms = -1, .on_timeout = "kill"},
-    {.id = 2, .generation = 2, .host_id = 1, .state = "destroyed", .on_host = true, .missing_ms = -1, .on_timeout = "kill"},
-    {.id = 4, .generation = 1, .host_id = 2, .state = "ready", .on_host = true, .missing_ms = -1, .on_timeout = "kill"},
-    {.id = 5, .generation = 1, .host_id = 1, .state = "creating", .on_host = true, .missing_ms = -1, .on_timeout = "kill"},
+    {.id = 3,
+     .generation = 1,
+     .host_id = 1,
+     .state = "ready",
+     .on_host = true,
+     .missing_ms = 5000,
+     .on_timeout = "kill"},
+    {.id = 1,
+     .generation = 1,
+     .host_id = 1,
+     .state = "ready",
+     .on_host = true,
+     .missing_ms = -1,
+     .on_timeout = "kill"},
+    {.id = 2,
+     .generation = 2,
+     .host_id = 1,
+     .state = "destroyed",
+     .on_host = true,
+     .missing_ms = -1,
+     .on_timeout = "kill"},
+    {.id = 4,
+     .generation = 1,
+     .host_id = 2,
+     .state = "ready",
+     .on_host = true,
+     .missing_ms = -1,
+     .on_timeout = "kill"},
+    {.id = 5,
+     .generation = 1,
+     .host_id = 1,
+     .state = "creating",
+     .on_host = true,
+     .missing_ms = -1,
+     .on_timeout = "kill"},
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -29,13 +60,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err e = ERR_INIT;
 
     if (json_decode(&host_heartbeat_table, data, size, a, &hb, &e) == 0) {
-        (void) !host_url_check(hb.host_api_url, &e); /* an outcome is fine */
-        if (reconcile_make(1, hb.vms.items, hb.vms.count, rows, sizeof(rows) / sizeof(rows[0]), 1000, a, &plan) == 0) {
+        (void)!host_url_check(hb.host_api_url, &e); /* an outcome is fine */
+        if (reconcile_make(1, hb.vms.items, hb.vms.count, rows, sizeof(rows) / sizeof(rows[0]),
+                           1000, a, &plan) == 0) {
             assert(plan.count <= 2 * hb.vms.count + sizeof(rows) / sizeof(rows[0]));
             for (size_t i = 0; i < plan.count; i++) {
                 assert(plan.items[i].id > 0);
                 if (plan.items[i].kind == RECONCILE_END)
-                    assert(plan.items[i].state && plan.items[i].reason && plan.items[i].id != 2 && plan.items[i].id != 4);
+                    assert(plan.items[i].state && plan.items[i].reason && plan.items[i].id != 2 &&
+                           plan.items[i].id != 4);
             }
         }
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The body of a create: spellings, defaults, and what is refused by name. The integration tests say the rest over HTTP. */
+/* The body of a create: spellings, defaults, and what is refused by name. The integration tests say
+ * the rest over HTTP. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,14 +20,14 @@ static struct control_config conf;
 
 static int setup(void **state)
 {
-    (void) state;
+    (void)state;
     arena = arena_new(0);
     return config_defaults(&control_config_table, arena, &conf, NULL);
 }
 
 static int teardown(void **state)
 {
-    (void) state;
+    (void)state;
     json_doc_free(doc);
     doc = NULL;
     arena_free(arena);
@@ -55,7 +56,7 @@ static void defaults(void **state)
 {
     struct create_body b;
 
-    (void) state;
+    (void)state;
     assert_null(check("{}", &b));
     assert_null(b.template_ref);
     assert_int_equal(b.timeout, 300);
@@ -63,8 +64,10 @@ static void defaults(void **state)
     assert_false(b.lifecycle.auto_resume);
     assert_int_equal(b.env.count + b.metadata.count, 0);
     assert_string_equal(body_map_json(&b.metadata, arena), "{}");
-    assert_string_equal(body_network_json(&b, arena), "{\"allow_internet_access\":true,\"allow_public_traffic\":true,\"allow_out\":[],"
-                                                      "\"deny_out\":[],\"allow_package_registry_access\":false}");
+    assert_string_equal(
+        body_network_json(&b, arena),
+        "{\"allow_internet_access\":true,\"allow_public_traffic\":true,\"allow_out\":[],"
+        "\"deny_out\":[],\"allow_package_registry_access\":false}");
 }
 
 static void spellings(void **state)
@@ -74,7 +77,7 @@ static void spellings(void **state)
     struct create_body b;
     char json[100];
 
-    (void) state;
+    (void)state;
     for (size_t i = 0; i < 4; i++) {
         snprintf(json, sizeof(json), "{\"%s\":{\"A\":\"1\"}}", env[i]);
         assert_null(check(json, &b));
@@ -90,17 +93,22 @@ static void spellings(void **state)
     assert_null(check("{\"template_id\":null,\"template\":\"x\"}", &b));
     assert_string_equal(b.template_ref, "x");
     assert_null(check("{\"metadata\":{\"n\":1,\"t\":true,\"o\":{\"a\":[1,null]},\"z\":null}}", &b));
-    assert_string_equal(body_map_json(&b.metadata, arena), "{\"n\":\"1\",\"t\":\"true\",\"o\":\"{\\\"a\\\":[1,null]}\",\"z\":\"null\"}");
+    assert_string_equal(
+        body_map_json(&b.metadata, arena),
+        "{\"n\":\"1\",\"t\":\"true\",\"o\":\"{\\\"a\\\":[1,null]}\",\"z\":\"null\"}");
 }
 
 static void nulls_are_absent(void **state)
 {
     struct create_body b;
 
-    (void) state;
-    assert_null(check("{\"template\":null,\"timeout\":null,\"lifecycle\":null,\"metadata\":null,\"env\":null,\"volume_mounts\":null,"
-                      "\"cpu\":null,\"memory_mb\":null,\"name\":null,\"init\":null,\"keep_hot\":null,\"new_volumes\":null,\"mcp\":null,"
-                      "\"network\":null,\"allow_out\":null,\"rules\":null,\"auto_pause\":null,\"team\":null,\"snapshot_id\":null}",
+    (void)state;
+    assert_null(check("{\"template\":null,\"timeout\":null,\"lifecycle\":null,\"metadata\":null,"
+                      "\"env\":null,\"volume_mounts\":null,"
+                      "\"cpu\":null,\"memory_mb\":null,\"name\":null,\"init\":null,\"keep_hot\":"
+                      "null,\"new_volumes\":null,\"mcp\":null,"
+                      "\"network\":null,\"allow_out\":null,\"rules\":null,\"auto_pause\":null,"
+                      "\"team\":null,\"snapshot_id\":null}",
                       &b));
     assert_int_equal(b.timeout, 300);
 }
@@ -111,9 +119,12 @@ static void refusals(void **state)
         {"{\"timeout\":0}", "invalid_request timeout"},
         {"{\"timeout\":-5}", "invalid_request timeout"},
         {"{\"timeout\":9223372036854775807}", "invalid_request timeout"},
-        {"{\"timeout\":9223372036854775808}", "timeout: must be -9223372036854775808..9223372036854775807"},
-        {"{\"lifecycle\":{\"on_timeout\":\"pause\",\"auto_resume\":true}}", "not_supported lifecycle.on_timeout"},
-        {"{\"lifecycle\":{\"on_timeout\":\"kill\",\"auto_resume\":true}}", "invalid_request lifecycle.auto_resume"},
+        {"{\"timeout\":9223372036854775808}",
+         "timeout: must be -9223372036854775808..9223372036854775807"},
+        {"{\"lifecycle\":{\"on_timeout\":\"pause\",\"auto_resume\":true}}",
+         "not_supported lifecycle.on_timeout"},
+        {"{\"lifecycle\":{\"on_timeout\":\"kill\",\"auto_resume\":true}}",
+         "invalid_request lifecycle.auto_resume"},
         {"{\"lifecycle\":[]}", "lifecycle: must be an object"},
         {"{\"volume_mounts\":{\"/a\":\"b\",\"/c\":5}}", "invalid_request volume_mounts"},
         {"{\"volume_mounts\":[{\"path\":\"/a\"}]}", "invalid_request volume_mounts"},
@@ -135,7 +146,7 @@ static void refusals(void **state)
     };
     struct create_body b;
 
-    (void) state;
+    (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const char *got = check(cases[i][0], &b);
 
@@ -149,7 +160,7 @@ static void default_configuration_is_sound(void **state)
     int64_t cpus[CONFIG_CPUS_MAX];
     unsigned count;
 
-    (void) state;
+    (void)state;
     assert_int_equal(config_check(&conf, NULL), 0);
     assert_int_equal(config_allowed_cpus(&conf, cpus, &count, NULL), 0);
     assert_int_equal(count, 4);

@@ -16,7 +16,7 @@ static void documented(void **state)
     struct buf text = BUF_INIT(1 << 20);
     const char *md;
 
-    (void) state;
+    (void)state;
     assert_int_equal(file_read(ERRORS_MD, 1 << 20, &text, NULL), 0);
     md = buf_cstr(&text);
     assert_non_null(md);
@@ -25,7 +25,8 @@ static void documented(void **state)
 
         assert_true(api_errors[i].status >= 400 && api_errors[i].status <= 599);
         assert_non_null(api_errors[i].message);
-        assert_true(api_errors[i].status != 503 || api_errors[i].retry_after > 0); /* 503 says when to come again */
+        assert_true(api_errors[i].status != 503 ||
+                    api_errors[i].retry_after > 0); /* 503 says when to come again */
         snprintf(line, sizeof(line), "| %d | `%s` |", api_errors[i].status, api_errors[i].code);
         if (!strstr(md, line))
             fail_msg("docs/errors.md lacks a line that begins with: %s", line);

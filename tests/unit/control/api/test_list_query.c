@@ -27,12 +27,14 @@ static void members(void **state)
     struct arena *a = arena_new(0);
     struct page p = page_new(a);
 
-    (void) state;
+    (void)state;
     assert_int_equal(list_query_member(&p, a, "query[state][]", "running"), LIST_OK);
     assert_int_equal(list_query_member(&p, a, "query[state]", "failed"), LIST_OK);
     assert_int_equal(list_query_member(&p, a, "query[metadata][job]", "x"), LIST_OK);
-    assert_int_equal(list_query_member(&p, a, "query[metadata][a][b]", "y"), LIST_OK); /* a name may hold brackets */
-    assert_int_equal(list_query_member(&p, a, "query[metadata][job]", "z"), LIST_OK);  /* the last one counts */
+    assert_int_equal(list_query_member(&p, a, "query[metadata][a][b]", "y"),
+                     LIST_OK); /* a name may hold brackets */
+    assert_int_equal(list_query_member(&p, a, "query[metadata][job]", "z"),
+                     LIST_OK); /* the last one counts */
     assert_int_equal(list_query_member(&p, a, "team", "acme"), LIST_OK);
     assert_int_equal(list_query_member(&p, a, "other", "ignored"), LIST_OK);
     assert_int_equal(p.states.count, 2);
@@ -52,7 +54,7 @@ static void filters_are_bounded(void **state)
     struct page p = page_new(a);
     char key[64];
 
-    (void) state;
+    (void)state;
     for (int i = 0; i < PAGE_FILTERS_MAX; i++) {
         snprintf(key, sizeof(key), "query[metadata][k%d]", i);
         assert_int_equal(list_query_member(&p, a, key, "v"), LIST_OK);
@@ -66,12 +68,12 @@ static void filters_are_bounded(void **state)
 
 static void states(void **state)
 {
-    char *asked[] = {(char *) "running", (char *) "ready", (char *) "paused", (char *) "destroyed"};
+    char *asked[] = {(char *)"running", (char *)"ready", (char *)"paused", (char *)"destroyed"};
     struct json_strings list = {asked, 1};
     const char *out[STATES_COUNT];
     size_t count;
 
-    (void) state;
+    (void)state;
     assert_int_equal(list_query_states(&list, out, &count), 0);
     assert_int_equal(count, 5);
     list.count = 4;
@@ -80,14 +82,15 @@ static void states(void **state)
     list.count = 0;
     assert_int_equal(list_query_states(&list, out, &count), 0);
     assert_int_equal(count, 0);
-    asked[0] = (char *) "odd";
+    asked[0] = (char *)"odd";
     list.count = 1;
     assert_int_equal(list_query_states(&list, out, &count), -EINVAL);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(members), cmocka_unit_test(filters_are_bounded), cmocka_unit_test(states)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(members), cmocka_unit_test(filters_are_bounded), cmocka_unit_test(states)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,14 +13,22 @@
 static void round_trip(void **state)
 {
     struct arena *a = arena_new(0);
-    char *states[] = {(char *) "running", (char *) "failed"};
-    struct json_pair pairs[] = {{(char *) "job", (char *) "a \"b\" \xc3\xa4"}, {(char *) "", (char *) ""}};
-    struct page in = {.before_id = INT64_MAX - 1, .limit = 7, .team = (char *) "acme", .states = {states, 2}, .metadata = {pairs, 2}}, out;
+    char *states[] = {(char *)"running", (char *)"failed"};
+    struct json_pair pairs[] = {{(char *)"job", (char *)"a \"b\" \xc3\xa4"},
+                                {(char *)"", (char *)""}};
+    struct page in = {.before_id = INT64_MAX - 1,
+                      .limit = 7,
+                      .team = (char *)"acme",
+                      .states = {states, 2},
+                      .metadata = {pairs, 2}},
+                out;
     const char *token = page_encode(&in, a);
 
-    (void) state;
+    (void)state;
     assert_non_null(token);
-    assert_int_equal(strspn(token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"), strlen(token));
+    assert_int_equal(
+        strspn(token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
+        strlen(token));
     assert_int_equal(page_decode(token, a, &out), 0);
     assert_true(out.before_id == in.before_id && out.limit == 7);
     assert_string_equal(out.team, "acme");
@@ -52,16 +60,26 @@ static int decode_text(const char *json)
 static void refused(void **state)
 {
     static const char *const bad[] = {
-        "{}", "[]", "{\"v\":1}", "{\"v\":2,\"b\":1,\"l\":1}", "{\"v\":1,\"b\":0,\"l\":1}", "{\"v\":1,\"b\":-1,\"l\":1}",
-        "{\"v\":1,\"b\":1,\"l\":101}", "{\"v\":1,\"b\":1,\"l\":0}", "{\"v\":1,\"b\":\"1\",\"l\":1}", "{\"v\":1,\"b\":1,\"l\":1,\"x\":1}",
-        "{\"v\":1,\"b\":1,\"l\":1,\"s\":\"a\"}", "{\"v\":1,\"b\":1,\"l\":1,\"m\":[]}", "{\"v\":1,\"b\":99999999999999999999,\"l\":1}",
+        "{}",
+        "[]",
+        "{\"v\":1}",
+        "{\"v\":2,\"b\":1,\"l\":1}",
+        "{\"v\":1,\"b\":0,\"l\":1}",
+        "{\"v\":1,\"b\":-1,\"l\":1}",
+        "{\"v\":1,\"b\":1,\"l\":101}",
+        "{\"v\":1,\"b\":1,\"l\":0}",
+        "{\"v\":1,\"b\":\"1\",\"l\":1}",
+        "{\"v\":1,\"b\":1,\"l\":1,\"x\":1}",
+        "{\"v\":1,\"b\":1,\"l\":1,\"s\":\"a\"}",
+        "{\"v\":1,\"b\":1,\"l\":1,\"m\":[]}",
+        "{\"v\":1,\"b\":99999999999999999999,\"l\":1}",
         "{\"v\":1,\"b\":1,\"l\":1",
     };
     struct arena *a = arena_new(0);
     struct page out;
     static char huge[PAGE_TOKEN_MAX + 2];
 
-    (void) state;
+    (void)state;
     assert_int_equal(decode_text("{\"v\":1,\"b\":1,\"l\":1}"), 0);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         if (decode_text(bad[i]) != -EINVAL)

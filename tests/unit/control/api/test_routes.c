@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The route tables are what docs/openapi.yaml says: each row has its operation (by operationId) under its path and method, and there is no
- * operation of the control plane without a row. The file's layout is fixed enough for a line reader: paths at two spaces, methods at four,
+ * The route tables are what docs/openapi.yaml says: each row has its operation (by operationId)
+ * under its path and method, and there is no operation of the control plane without a row. The
+ * file's layout is fixed enough for a line reader: paths at two spaces, methods at four,
  * operationId at six.
  */
 #include <setjmp.h>
@@ -37,7 +38,8 @@ static void read_line(const char *line, struct operation *now)
         snprintf(now->path, sizeof(now->path), "/%.120s", word);
     else if (str_starts(line, "    ") && line[4] != ' ' && sscanf(line, "    %7[a-z]:", word) == 1)
         str_copy(now->method, sizeof(now->method), word);
-    else if (sscanf(line, "      operationId: %63s", word) == 1 && operations_count < OPERATIONS_MAX) {
+    else if (sscanf(line, "      operationId: %63s", word) == 1 &&
+             operations_count < OPERATIONS_MAX) {
         str_copy(now->id, sizeof(now->id), word);
         operations[operations_count++] = *now;
     }
@@ -49,9 +51,9 @@ static int read_spec(void **state)
     struct operation now = {0};
     char *save = NULL;
 
-    (void) state;
+    (void)state;
     assert_int_equal(file_read(OPENAPI_YAML, 4 << 20, &text, NULL), 0);
-    char *p = (char *) buf_cstr(&text);
+    char *p = (char *)buf_cstr(&text);
 
     for (char *line = strtok_r(p, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
         read_line(line, &now);
@@ -82,7 +84,8 @@ static void on_route(void *arg, const struct route *row)
     unsigned *count = arg;
 
     (*count)++;
-    assert_true(row->scope == SCOPE_READ || row->scope == SCOPE_WRITE); /* none is open by mistake */
+    assert_true(row->scope == SCOPE_READ ||
+                row->scope == SCOPE_WRITE); /* none is open by mistake */
     if (row->method == HTTP_GET)
         assert_int_equal(row->scope, SCOPE_READ);
     else
@@ -96,17 +99,19 @@ static void on_route(void *arg, const struct route *row)
             return;
         }
     }
-    fail_msg("docs/openapi.yaml lacks %s %s (%s)", method_name(row->method), row->pattern, row->name);
+    fail_msg("docs/openapi.yaml lacks %s %s (%s)", method_name(row->method), row->pattern,
+             row->name);
 }
 
 static void tables_equal_the_spec(void **state)
 {
-    const struct route *const tables[] = {sandbox_routes, sandbox_life_routes, limits_routes, template_routes};
+    const struct route *const tables[] = {sandbox_routes, sandbox_life_routes, limits_routes,
+                                          template_routes};
     struct router *r = NULL;
     struct err e = ERR_INIT;
     unsigned count = 0;
 
-    (void) state;
+    (void)state;
     assert_int_equal(router_new(&r, NULL, NULL, &e), 0);
     for (size_t i = 0; i < ARRAY_LEN(tables); i++)
         assert_int_equal(router_add(r, tables[i], &e), 0);
@@ -114,7 +119,8 @@ static void tables_equal_the_spec(void **state)
     assert_true(count > 10);
     for (size_t i = 0; i < operations_count; i++) {
         if (str_starts(operations[i].path, "/v1/") && !operations[i].seen)
-            fail_msg("no route for %s %s of docs/openapi.yaml", operations[i].method, operations[i].path);
+            fail_msg("no route for %s %s of docs/openapi.yaml", operations[i].method,
+                     operations[i].path);
     }
     router_free(r);
 }
@@ -124,7 +130,7 @@ static void host_routes_are_sound(void **state)
     struct router *r = NULL;
     struct err e = ERR_INIT;
 
-    (void) state;
+    (void)state;
     assert_int_equal(router_new(&r, NULL, NULL, &e), 0);
     assert_int_equal(router_add(r, heartbeat_routes, &e), 0);
     router_free(r);
@@ -132,7 +138,8 @@ static void host_routes_are_sound(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(tables_equal_the_spec), cmocka_unit_test(host_routes_are_sound)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(tables_equal_the_spec),
+                                       cmocka_unit_test(host_routes_are_sound)};
 
     return cmocka_run_group_tests(tests, read_spec, NULL);
 }

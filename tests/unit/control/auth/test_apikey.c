@@ -16,7 +16,7 @@ static void made_keys_parse(void **state)
     char text[APIKEY_TEXT_SIZE], other_text[APIKEY_TEXT_SIZE];
     struct apikey made, read, other;
 
-    (void) state;
+    (void)state;
     apikey_make(APIKEY_PREFIX, &made, text);
     apikey_make(APIKEY_PREFIX, &other, other_text);
     assert_int_equal(strlen(text), APIKEY_TEXT_SIZE - 1);
@@ -31,13 +31,27 @@ static void made_keys_parse(void **state)
 static void forms(void **state)
 {
     static const char *const bad[] = {
-        "", "bvk", "bvk_", "bvk_" ID, "bvk_" ID "_", "bvk_" ID "_" SECRET "x", "bvk_" ID "_0123", "bvh_" ID "_" SECRET,
-        "bvk_" ID "x_" SECRET, "bvk_abc_" SECRET, "BVK_" ID "_" SECRET, "bvk_ABCDEFGHIJ12_" SECRET, " bvk_" ID "_" SECRET,
-        "bvk_" ID "_" SECRET " ", "bvk_" ID "-" SECRET, "bvk-" ID "_" SECRET, "bvk_" ID "_" SECRET "\n",
+        "",
+        "bvk",
+        "bvk_",
+        "bvk_" ID,
+        "bvk_" ID "_",
+        "bvk_" ID "_" SECRET "x",
+        "bvk_" ID "_0123",
+        "bvh_" ID "_" SECRET,
+        "bvk_" ID "x_" SECRET,
+        "bvk_abc_" SECRET,
+        "BVK_" ID "_" SECRET,
+        "bvk_ABCDEFGHIJ12_" SECRET,
+        " bvk_" ID "_" SECRET,
+        "bvk_" ID "_" SECRET " ",
+        "bvk_" ID "-" SECRET,
+        "bvk-" ID "_" SECRET,
+        "bvk_" ID "_" SECRET "\n",
     };
     struct apikey k;
 
-    (void) state;
+    (void)state;
     assert_true(apikey_parse("bvk", "bvk_" ID "_" SECRET, &k));
     assert_string_equal(k.id, ID);
     assert_false(apikey_parse("bvk", NULL, &k));
@@ -51,7 +65,7 @@ static void bearer(void **state)
 {
     struct apikey k;
 
-    (void) state;
+    (void)state;
     assert_true(apikey_parse_bearer("bvk", "Bearer bvk_" ID "_" SECRET, &k));
     assert_true(apikey_parse_bearer("bvk", "bearer   bvk_" ID "_" SECRET, &k));
     assert_false(apikey_parse_bearer("bvk", "Bearer", &k));
@@ -63,7 +77,8 @@ static void bearer(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(made_keys_parse), cmocka_unit_test(forms), cmocka_unit_test(bearer)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(made_keys_parse), cmocka_unit_test(forms),
+                                       cmocka_unit_test(bearer)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

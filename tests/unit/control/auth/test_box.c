@@ -23,10 +23,11 @@ static struct boxes *parse(const char *text)
 
 static void rotation(void **state)
 {
-    struct boxes *old = parse("k1 " KEY_A "\n"), *both = parse("k2 " KEY_B "\nk1 " KEY_A), *fresh = parse("k2 " KEY_B);
+    struct boxes *old = parse("k1 " KEY_A "\n"), *both = parse("k2 " KEY_B "\nk1 " KEY_A),
+                 *fresh = parse("k2 " KEY_B);
     struct buf box = BUF_INIT(4096), plain = BUF_INIT(4096), second = BUF_INIT(4096);
 
-    (void) state;
+    (void)state;
     assert_int_equal(boxes_seal(old, "sandbox", "value", 5, &box), 0);
     assert_memory_equal(buf_data(&box), "\x01\x02k1", 4);
     assert_null(memmem(buf_data(&box), box.len, "value", 5));
@@ -50,7 +51,7 @@ static void bound_and_whole(void **state)
     struct boxes *b = parse(KEY_A);
     struct buf box = BUF_INIT(4096), plain = BUF_INIT(4096);
 
-    (void) state;
+    (void)state;
     assert_int_equal(boxes_seal(b, "one", "", 0, &box), 0);
     assert_int_equal(boxes_open(b, "two", buf_data(&box), box.len, &plain), -EBADMSG);
     for (size_t i = 0; i < box.len; i++) {
@@ -70,11 +71,21 @@ static void bound_and_whole(void **state)
 static void bad_files(void **state)
 {
     static const char *const bad[] = {
-        "", "\n\n", "k1", "k1 " KEY_A "0", "k1 00", "k1  " KEY_A, "k 1 " KEY_A, "k/1 " KEY_A, " " KEY_A, "k1 " KEY_A "\nk1 " KEY_B,
-        "k1 zz112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", "abcdefghijklmnopqrstuvwxyz0123456 " KEY_A,
+        "",
+        "\n\n",
+        "k1",
+        "k1 " KEY_A "0",
+        "k1 00",
+        "k1  " KEY_A,
+        "k 1 " KEY_A,
+        "k/1 " KEY_A,
+        " " KEY_A,
+        "k1 " KEY_A "\nk1 " KEY_B,
+        "k1 zz112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+        "abcdefghijklmnopqrstuvwxyz0123456 " KEY_A,
     };
 
-    (void) state;
+    (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct boxes *b = NULL;
         struct err e = ERR_INIT;
@@ -87,7 +98,8 @@ static void bad_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(rotation), cmocka_unit_test(bound_and_whole), cmocka_unit_test(bad_files)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rotation), cmocka_unit_test(bound_and_whole), cmocka_unit_test(bad_files)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

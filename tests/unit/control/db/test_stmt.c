@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tables of statements: names, parameters, and that tenants' rows are only reached through their team. */
+/* The tables of statements: names, parameters, and that tenants' rows are only reached through
+ * their team. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +17,7 @@ static void names_are_unique(void **state)
 {
     size_t n = db_stmt_count();
 
-    (void) state;
+    (void)state;
     assert_true(n > 30);
     assert_null(db_stmt_at(n));
     for (size_t i = 0; i < n; i++) {
@@ -28,7 +29,7 @@ static void names_are_unique(void **state)
 
 static void parameters_are_counted(void **state)
 {
-    (void) state;
+    (void)state;
     for (size_t i = 0; i < db_stmt_count(); i++) {
         const struct db_stmt *s = db_stmt_at(i);
         uint64_t seen = 0, wanted = (1ull << s->params) - 1;
@@ -36,13 +37,13 @@ static void parameters_are_counted(void **state)
         for (const char *p = s->text; (p = strchr(p, '$')); p++)
             seen |= 1ull << (strtoul(p + 1, NULL, 10) - 1);
         if (seen != wanted)
-            fail_msg("%s: uses %llx, declares %u", s->name, (unsigned long long) seen, s->params);
+            fail_msg("%s: uses %llx, declares %u", s->name, (unsigned long long)seen, s->params);
     }
 }
 
 static void no_text_is_pasted(void **state)
 {
-    (void) state;
+    (void)state;
     for (size_t i = 0; i < db_stmt_count(); i++) {
         assert_null(strchr(db_stmt_at(i)->text, '%')); /* no format left in it */
         assert_null(strchr(db_stmt_at(i)->text, ';')); /* one statement each */
@@ -53,13 +54,15 @@ static void tenants_are_separated(void **state)
 {
     const struct db_stmts *const tenant[] = {&db_sandboxes_stmts, &db_idempotency_stmts};
 
-    (void) state;
+    (void)state;
     for (size_t t = 0; t < 2; t++) {
         for (size_t i = 0; i < tenant[t]->count; i++) {
             const struct db_stmt *s = &tenant[t]->rows[i];
-            bool by_team = strstr(s->text, "team_id = ANY ($2::bigint[])") || strstr(s->text, "unnest($1::bigint[]) AS u(team_id)") ||
+            bool by_team = strstr(s->text, "team_id = ANY ($2::bigint[])") ||
+                           strstr(s->text, "unnest($1::bigint[]) AS u(team_id)") ||
                            strstr(s->text, "team_id = $1") || strstr(s->text, "(team_id, key");
-            bool by_ours = strstr(s->name, "idempotency_drop") != NULL; /* of a sandbox that we have just ended */
+            bool by_ours = strstr(s->name, "idempotency_drop") !=
+                           NULL; /* of a sandbox that we have just ended */
 
             if (!by_team && !by_ours)
                 fail_msg("%s reaches rows without their team", s->name);

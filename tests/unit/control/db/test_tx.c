@@ -17,7 +17,7 @@ static void parameters(void **state)
     struct db_tx *tx = tx_new();
     char text[] = "abc";
 
-    (void) state;
+    (void)state;
     tx_add(tx, &two);
     tx_text(tx, text);
     text[0] = 'X'; /* copied */
@@ -46,7 +46,7 @@ static void arrays(void **state)
     const int64_t numbers[] = {1, -2, INT64_MAX};
     const char *const texts[] = {"a", "b\"c", "d\\e", "{f,g}", ""};
 
-    (void) state;
+    (void)state;
     tx_add(tx, &two);
     tx_i64s(tx, numbers, 3);
     tx_i64s(tx, NULL, 0);
@@ -64,7 +64,7 @@ static void actor_goes_first_and_does_not_count(void **state)
 {
     struct db_tx *tx = tx_new();
 
-    (void) state;
+    (void)state;
     tx_actor(tx, "key:abc", NULL);
     tx_add(tx, &one);
     tx_i64(tx, 1);

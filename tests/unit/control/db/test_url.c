@@ -17,8 +17,10 @@ static void good(void **state)
     struct secret pw = {0};
     struct db_conf c = {0};
 
-    (void) state;
-    assert_int_equal(db_url_parse("postgresql://me:p%40ss@127.0.0.1:6543/name?sslmode=require", a, &c, &pw, NULL), 0);
+    (void)state;
+    assert_int_equal(db_url_parse("postgresql://me:p%40ss@127.0.0.1:6543/name?sslmode=require", a,
+                                  &c, &pw, NULL),
+                     0);
     assert_string_equal(c.host, "127.0.0.1");
     assert_int_equal(c.port, 6543);
     assert_string_equal(c.name, "name");
@@ -38,13 +40,21 @@ static void good(void **state)
 static void bad(void **state)
 {
     static const char *const urls[] = {
-        "", "nonsense", "mysql://u:geheim@127.0.0.1/d", "postgresql://u:geheim@127.0.0.1/", "postgresql://:geheim@127.0.0.1/d",
-        "postgresql://u:geheim@host.example/d", "postgresql://u:geheim@127.0.0.1:0/d", "postgresql://u:geheim@127.0.0.1:70000/d",
-        "postgresql://u:geheim@127.0.0.1/d?options=x", "postgresql://u:geheim@127.0.0.1/d?nonsense=geheim", "host=127.0.0.1 user=u",
+        "",
+        "nonsense",
+        "mysql://u:geheim@127.0.0.1/d",
+        "postgresql://u:geheim@127.0.0.1/",
+        "postgresql://:geheim@127.0.0.1/d",
+        "postgresql://u:geheim@host.example/d",
+        "postgresql://u:geheim@127.0.0.1:0/d",
+        "postgresql://u:geheim@127.0.0.1:70000/d",
+        "postgresql://u:geheim@127.0.0.1/d?options=x",
+        "postgresql://u:geheim@127.0.0.1/d?nonsense=geheim",
+        "host=127.0.0.1 user=u",
         "postgresql://u:geheim@127.0.0.1,127.0.0.2/d",
     };
 
-    (void) state;
+    (void)state;
     for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
         struct arena *a = arena_new(0);
         struct secret pw = {0};

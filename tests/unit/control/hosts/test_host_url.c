@@ -8,13 +8,23 @@
 
 static void urls(void **state)
 {
-    static const char *const good[] = {"https://127.0.0.1:9443", "https://[::1]:9443", "https://localhost:1", "https://10.0.0.1:9443/"};
+    static const char *const good[] = {"https://127.0.0.1:9443", "https://[::1]:9443",
+                                       "https://localhost:1", "https://10.0.0.1:9443/"};
     static const char *const bad[] = {
-        "", "http://127.0.0.1:9443", "https://", "https://127.0.0.1", "https://host.example:9443", "https://127.0.0.1:9443/path",
-        "https://127.0.0.1:9443?x", "https://u@127.0.0.1:9443", "https://127.0.0.1:99999", "https://127.0.0.1:9443#x", "https://127.0.0.1:94 43",
+        "",
+        "http://127.0.0.1:9443",
+        "https://",
+        "https://127.0.0.1",
+        "https://host.example:9443",
+        "https://127.0.0.1:9443/path",
+        "https://127.0.0.1:9443?x",
+        "https://u@127.0.0.1:9443",
+        "https://127.0.0.1:99999",
+        "https://127.0.0.1:9443#x",
+        "https://127.0.0.1:94 43",
     };
 
-    (void) state;
+    (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
         assert_int_equal(host_url_check(good[i], NULL), 0);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

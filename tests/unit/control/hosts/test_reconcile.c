@@ -17,13 +17,20 @@ enum { HOST = 7, OTHER_HOST = 8, GRACE_MS = 1000 };
 
 static struct life_row row(const char *state)
 {
-    return (struct life_row){
-        .id = 1, .generation = 2, .host_id = HOST, .state = state, .on_host = true, .deadline_us = 5000000, .missing_ms = -1, .on_timeout = "kill"};
+    return (struct life_row){.id = 1,
+                             .generation = 2,
+                             .host_id = HOST,
+                             .state = state,
+                             .on_host = true,
+                             .deadline_us = 5000000,
+                             .missing_ms = -1,
+                             .on_timeout = "kill"};
 }
 
 static struct host_vm vm(const char *state)
 {
-    return (struct host_vm){.id = (char *) "1", .generation = 2, .state = (char *) state, .deadline_ms = 5000};
+    return (struct host_vm){
+        .id = (char *)"1", .generation = 2, .state = (char *)state, .deadline_ms = 5000};
 }
 
 /* The plan as text: "kill 1@2, end failed lost 1@2 ..." */
@@ -39,8 +46,9 @@ static const char *plan(const struct host_vm *v, const struct life_row *r)
     for (size_t i = 0; i < p.count; i++) {
         size_t n = strlen(text);
 
-        snprintf(text + n, sizeof(text) - n, "%s%s %lld@%lld%s%s%s%s", i ? ", " : "", kinds[p.items[i].kind], (long long) p.items[i].id,
-                 (long long) p.items[i].generation, p.items[i].state ? " " : "", p.items[i].state ? p.items[i].state : "",
+        snprintf(text + n, sizeof(text) - n, "%s%s %lld@%lld%s%s%s%s", i ? ", " : "",
+                 kinds[p.items[i].kind], (long long)p.items[i].id, (long long)p.items[i].generation,
+                 p.items[i].state ? " " : "", p.items[i].state ? p.items[i].state : "",
                  p.items[i].reason ? " " : "", p.items[i].reason ? p.items[i].reason : "");
     }
     arena_free(a);
@@ -49,9 +57,10 @@ static const char *plan(const struct host_vm *v, const struct life_row *r)
 
 static void agreement_needs_nothing(void **state)
 {
-    static const char *const living[] = {"ready", "creating", "checkpointing", "stopping", "restoring"};
+    static const char *const living[] = {"ready", "creating", "checkpointing", "stopping",
+                                         "restoring"};
 
-    (void) state;
+    (void)state;
     for (size_t i = 0; i < sizeof(living) / sizeof(living[0]); i++) {
         struct life_row r = row(living[i]);
         struct host_vm v = vm("running");
@@ -65,7 +74,7 @@ static void unwanted_machines_are_killed(void **state)
     struct host_vm v = vm("running");
     struct life_row r = row("destroyed");
 
-    (void) state;
+    (void)state;
     assert_string_equal(plan(&v, NULL), "kill 1@2"); /* unknown here */
     assert_string_equal(plan(&v, &r), "kill 1@2");
     r = row("failed");
@@ -96,12 +105,12 @@ static void ended_machines_end_their_rows(void **state)
         {NULL, "ack 1@2, end 1@2 failed failed"},
     };
 
-    (void) state;
+    (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct life_row r = row("ready");
         struct host_vm v = vm("gone");
 
-        v.end_reason = (char *) cases[i].reason;
+        v.end_reason = (char *)cases[i].reason;
         assert_string_equal(plan(&v, &r), cases[i].plan);
     }
 }
@@ -111,7 +120,7 @@ static void ended_machines_of_others(void **state)
     struct host_vm v = vm("gone");
     struct life_row r = row("creating");
 
-    (void) state;
+    (void)state;
     assert_string_equal(plan(&v, NULL), "ack 1@2");
     assert_string_equal(plan(&v, &r), ""); /* its maker hears of it; no acknowledgement yet */
     r.lease_expired = true;
@@ -130,7 +139,7 @@ static void absent_machines(void **state)
 {
     struct life_row r = row("ready");
 
-    (void) state;
+    (void)state;
     assert_string_equal(plan(NULL, &r), "missing 1@2");
     r.missing_ms = GRACE_MS - 1;
     assert_string_equal(plan(NULL, &r), "");
@@ -150,7 +159,7 @@ static void back_again(void **state)
     struct life_row r = row("ready");
     struct host_vm v = vm("running");
 
-    (void) state;
+    (void)state;
     r.missing_ms = 5;
     assert_string_equal(plan(&v, &r), "seen 1@2");
 }
@@ -160,14 +169,14 @@ static void deadlines(void **state)
     struct life_row r = row("ready");
     struct host_vm v = vm("running");
 
-    (void) state;
+    (void)state;
     v.deadline_ms = 5000 + 1500;
     assert_string_equal(plan(&v, &r), "");
     v.deadline_ms++;
     assert_string_equal(plan(&v, &r), "deadline 1@2");
     v.deadline_ms = 0;
     assert_string_equal(plan(&v, &r), "deadline 1@2");
-    v.state = (char *) "stopping";
+    v.state = (char *)"stopping";
     assert_string_equal(plan(&v, &r), "");
 }
 
@@ -175,11 +184,11 @@ static void foreign_ids_are_left_alone(void **state)
 {
     static const char *const ids[] = {"template-base", "", "-1", "0", "99999999999999999999"};
 
-    (void) state;
+    (void)state;
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
         struct host_vm v = vm("running");
 
-        v.id = (char *) ids[i];
+        v.id = (char *)ids[i];
         assert_string_equal(plan(&v, NULL), "");
     }
 }
@@ -193,8 +202,9 @@ static void many(void **state)
     struct arena *a = arena_new(0);
     struct reconcile_plan p;
 
-    (void) state;
-    for (int i = 0; i < N; i++) { /* the report in one order, the rows in the other; every third machine is unknown */
+    (void)state;
+    for (int i = 0; i < N;
+         i++) { /* the report in one order, the rows in the other; every third machine is unknown */
         snprintf(ids[i], sizeof(ids[i]), "%d", i + 1);
         vms[i] = vm("running");
         vms[i].id = ids[i];

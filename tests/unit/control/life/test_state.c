@@ -19,7 +19,8 @@ static unsigned sql_moves(bool out[STATES_COUNT][STATES_COUNT])
     unsigned count = 0;
 
     for (size_t i = 0; i < m->count; i++) {
-        const char *p = strstr(m->items[i].sql, "INSERT INTO sandbox_moves"), *end = p ? strchr(p, ';') : NULL;
+        const char *p = strstr(m->items[i].sql, "INSERT INTO sandbox_moves"),
+                   *end = p ? strchr(p, ';') : NULL;
 
         for (p = p ? strstr(p, "VALUES") : NULL; p && (p = strchr(p, '\'')) && p < end;) {
             char from[32], to[32];
@@ -41,19 +42,20 @@ static void moves_are_those_of_the_schema(void **state)
 {
     bool sql[STATES_COUNT][STATES_COUNT] = {0};
 
-    (void) state;
+    (void)state;
     assert_true(sql_moves(sql) > 10);
     for (unsigned f = 0; f < STATES_COUNT; f++) {
         for (unsigned t = 0; t < STATES_COUNT; t++) {
             if (sql[f][t] != state_may_move(f, t))
-                fail_msg("%s -> %s: SQL says %d, C says %d", state_name(f), state_name(t), sql[f][t], state_may_move(f, t));
+                fail_msg("%s -> %s: SQL says %d, C says %d", state_name(f), state_name(t),
+                         sql[f][t], state_may_move(f, t));
         }
     }
 }
 
 static void hz19_every_leased_state_can_end(void **state)
 {
-    (void) state;
+    (void)state;
     for (unsigned s = 0; s < STATES_COUNT; s++) {
         assert_false(state_may_move(s, s));
         if (!state_ended(s)) {
@@ -70,7 +72,7 @@ static void names(void **state)
 {
     enum sandbox_state s;
 
-    (void) state;
+    (void)state;
     for (unsigned i = 0; i < STATES_COUNT; i++) {
         assert_int_equal(state_parse(state_name(i), &s), 0);
         assert_int_equal(s, i);

@@ -23,7 +23,7 @@ static const struct version_row versions[] = {
 static const struct tag_row tags[] = {
     {.template_id = 1, .version_id = 2, .tag = "stable"},
     {.template_id = 7, .version_id = 8, .tag = "2026-06-14"}, /* of another template */
-    {.template_id = 1, .version_id = 2, .tag = "4"},          /* looks like an id: a tag goes first */
+    {.template_id = 1, .version_id = 2, .tag = "4"}, /* looks like an id: a tag goes first */
 };
 static const struct catalog catalog = {
     .templates = templates,
@@ -46,7 +46,7 @@ static int64_t resolve(const char *ref, const char *version_id)
 
 static void by_name(void **state)
 {
-    (void) state;
+    (void)state;
     assert_int_equal(resolve("base", NULL), 4); /* the newest that can run */
     assert_int_equal(resolve("1", NULL), 4);    /* template id */
     assert_int_equal(resolve("2", NULL), 2);    /* version id */
@@ -61,7 +61,7 @@ static void by_name(void **state)
 
 static void impossible_ids(void **state)
 {
-    (void) state;
+    (void)state;
     assert_int_equal(resolve("0", NULL), -CATALOG_E_UNKNOWN);
     assert_int_equal(resolve("-1", NULL), -CATALOG_E_UNKNOWN);
     assert_int_equal(resolve("01", NULL), -CATALOG_E_UNKNOWN);
@@ -73,7 +73,7 @@ static void pinned(void **state)
 {
     char longest[200];
 
-    (void) state;
+    (void)state;
     assert_int_equal(resolve("base:2026-01-01", NULL), 2);
     assert_int_equal(resolve("base:stable", NULL), 2);
     assert_int_equal(resolve("base:4", NULL), 2); /* the tag, not the id */
@@ -92,7 +92,7 @@ static void pinned(void **state)
 
 static void with_a_version_besides(void **state)
 {
-    (void) state;
+    (void)state;
     assert_int_equal(resolve("base", "2"), 2);
     assert_int_equal(resolve("base", "8"), -CATALOG_E_UNKNOWN);
     assert_int_equal(resolve("base", "x"), -CATALOG_E_UNKNOWN);
@@ -105,7 +105,7 @@ static void ids_and_slugs(void **state)
 {
     char text[80];
 
-    (void) state;
+    (void)state;
     assert_int_equal(id_parse("1"), 1);
     assert_int_equal(id_parse("9223372036854775807"), INT64_MAX);
     assert_int_equal(id_parse(NULL), -1);
@@ -131,7 +131,8 @@ static void ids_and_slugs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(by_name),       cmocka_unit_test(impossible_ids), cmocka_unit_test(pinned), cmocka_unit_test(with_a_version_besides),
+        cmocka_unit_test(by_name),       cmocka_unit_test(impossible_ids),
+        cmocka_unit_test(pinned),        cmocka_unit_test(with_a_version_besides),
         cmocka_unit_test(ids_and_slugs),
     };
 

@@ -27,7 +27,7 @@ static void what_a_host_must_have(void **state)
 {
     struct sched_host h = host(1);
 
-    (void) state;
+    (void)state;
     assert_true(sched_fits(&h, &need));
     h.fresh = false;
     assert_false(sched_fits(&h, &need));
@@ -43,7 +43,7 @@ static void room_is_exact(void **state)
 {
     struct sched_host h = host(1);
 
-    (void) state;
+    (void)state;
     h.reserved_vcpus = 14;
     assert_true(sched_fits(&h, &need));
     h.reserved_vcpus = 15;
@@ -67,7 +67,7 @@ static void hz18_full_disk(void **state)
 {
     struct sched_host h = host(1);
 
-    (void) state;
+    (void)state;
     h.disk_bytes_free = 50;
     assert_true(sched_fits(&h, &need));
     h.disk_bytes_free = 49;
@@ -83,7 +83,7 @@ static void least_loaded_wins(void **state)
 {
     struct sched_host hosts[] = {host(3), host(2), host(1)};
 
-    (void) state;
+    (void)state;
     assert_int_equal(sched_pick(hosts, 3, &need, NULL, 0)->id, 1); /* equals: the least id */
     hosts[2].reserved_vcpus = 4;
     assert_int_equal(sched_pick(hosts, 3, &need, NULL, 0)->id, 2);
@@ -100,7 +100,7 @@ static void some_are_left_out(void **state)
     struct sched_host hosts[] = {host(1), host(2)};
     const int64_t except[] = {1, 2};
 
-    (void) state;
+    (void)state;
     assert_int_equal(sched_pick(hosts, 2, &need, except, 1)->id, 2);
     assert_null(sched_pick(hosts, 2, &need, except, 2));
     assert_null(sched_pick(hosts, 0, &need, NULL, 0));
@@ -109,8 +109,9 @@ static void some_are_left_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_a_host_must_have), cmocka_unit_test(room_is_exact),     cmocka_unit_test(hz18_full_disk),
-        cmocka_unit_test(least_loaded_wins),     cmocka_unit_test(some_are_left_out),
+        cmocka_unit_test(what_a_host_must_have), cmocka_unit_test(room_is_exact),
+        cmocka_unit_test(hz18_full_disk),        cmocka_unit_test(least_loaded_wins),
+        cmocka_unit_test(some_are_left_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
