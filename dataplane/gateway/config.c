@@ -18,7 +18,7 @@ static const struct config_key gateway_keys[] = {
     KEY(tls_key, CONFIG_PATH, "", 0, 0, "Private key (PEM) of tls_cert"),
     KEY(redis_addr, CONFIG_ADDR, "127.0.0.1:6379", 0, 0, "Redis, where process output is kept"),
     KEY(redis_password_file, CONFIG_PATH, "", 0, 0, "File with the password of Redis; empty: none"),
-    KEY(gate_socket, CONFIG_PATH, "/run/bivouac/gate/gate.sock", 1, 107, "Socket of this host's vmhost: routes and connections to agents"),
+    KEY(gate_socket, CONFIG_PATH, "/run/bivouac-gate/gate.sock", 1, 107, "Socket of this host's vmhost: routes and connections to agents"),
     KEY(session_keys_dir, CONFIG_PATH, "/etc/bivouac/session-keys", 1, 0,
         "Folder with the public keys <kid>.pem of the sessions that control signs; read again on SIGHUP"),
     KEY(log_level, CONFIG_STRING, "info", 1, 8, "debug, info, warn or error"),

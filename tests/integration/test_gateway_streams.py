@@ -677,3 +677,32 @@ def test_bytes_of_any_kind(calm):
     again = calm.process(sandbox).connect(stream.pid, 0)
     again.finish()
     assert again.output("stdout") == b"".join(data)
+
+
+def test_a_full_redis(rig):
+    """Old output of ended processes makes room; what runs waits and loses nothing."""
+    redis = rig.redis.client()
+
+    def program(proc):
+        if proc.spec["cmd"] == "old":
+            for _ in range(60):
+                proc.emit(b"x" * 65536)
+        else:
+            for i in range(200):
+                proc.emit(f"{i:07d}\n")
+                time.sleep(0.01)
+        proc.end(0)
+    sandbox = rig.sandbox(program=program)
+    for _ in range(3):
+        rig.process(sandbox).start("old").finish()
+    redis.config_set("maxmemory", redis.info("memory")["used_memory"] + 10_000)
+    stream = rig.process(sandbox).start("new")
+    assert stream.finish(30) == 0
+    lines.check(stream.output("stdout"), 200)
+    assert rig.metric("bivouac_gateway_store_refused_total") > 0
+    redis.config_set("maxmemory", 1)
+    held = rig.process(sandbox).start("new", wait=False)
+    time.sleep(2)
+    redis.config_set("maxmemory", 0)
+    assert held.finish(30) == 0
+    lines.check(held.output("stdout"), 200)

@@ -397,6 +397,8 @@ static void pstream_on_appended(void *arg, int r, const struct redisReply *reply
         p->inflight = 0;
         p->retry = true;
         stats_store_refused();
+        if (str_starts(reply_error(reply), "OOM"))
+            streams_env_shed(p->streams->env);
         if (log_allow(&limit))
             log_warn(&ctx, "the store refuses frames, retrying", "reply", reply_error(reply));
     }

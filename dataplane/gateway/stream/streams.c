@@ -25,6 +25,7 @@ enum {
     STREAMS_UNACKED_BYTES = 8 * 1024 * 1024,
     STREAMS_RETENTION_MIN = 256 * 1024,
     STREAMS_FINISHED_MAX = 1000,
+    STREAMS_SHED = 16, /* outputs that go at a time when the store is full */
     STREAMS_ENDING_MS = 10000,
 };
 
@@ -96,6 +97,17 @@ static struct finished *streams_oldest(const struct streams *s)
     return LIST_ENTRY(s->finished.next, struct finished, node);
 }
 
+/* Drops the output of the oldest; false when the store is down. */
+static bool streams_drop_oldest(struct streams *s)
+{
+    struct finished *f = streams_oldest(s);
+
+    if (store_drop_output(s->env->redis, s->sandbox->id, f->pid, f->totals, strlen(f->totals)) < 0)
+        return false;
+    finished_free(s, f);
+    return true;
+}
+
 static void streams_forget_finished(struct streams *s)
 {
     const struct stream_limits *l = &s->env->limits;
@@ -104,11 +116,24 @@ static void streams_forget_finished(struct streams *s)
     while (s->finished_count > 0 && now - streams_oldest(s)->at_ms > l->frames_ttl_ms)
         finished_free(s, streams_oldest(s));
     while (s->finished_count > 0 && (s->finished_cost > l->sandbox_retention_bytes || s->finished_count > STREAMS_FINISHED_MAX)) {
-        struct finished *f = streams_oldest(s);
+        if (!streams_drop_oldest(s))
+            return; /* at the next tick */
+    }
+}
 
-        if (store_drop_output(s->env->redis, s->sandbox->id, f->pid, f->totals, strlen(f->totals)) < 0)
-            return; /* down: at the next tick */
-        finished_free(s, f);
+void streams_env_shed(struct stream_env *env)
+{
+    for (int i = 0; i < STREAMS_SHED; i++) {
+        struct streams *oldest = NULL;
+
+        LIST_FOR_EACH(n, &env->all) {
+            struct streams *s = LIST_ENTRY(n, struct streams, node);
+
+            if (s->finished_count > 0 && (!oldest || streams_oldest(s)->at_ms < streams_oldest(oldest)->at_ms))
+                oldest = s;
+        }
+        if (!oldest || !streams_drop_oldest(oldest))
+            return;
     }
 }
 

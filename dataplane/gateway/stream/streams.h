@@ -72,6 +72,8 @@ void streams_kick(struct streams *s);
 
 void streams_env_store_up(struct stream_env *env);
 void streams_env_store_down(struct stream_env *env);
+/* The store is full: the oldest output of ended processes goes, whosever it is. */
+void streams_env_shed(struct stream_env *env);
 
 /* ---- for pstream ---- */
 void streams_pending(struct streams *s, size_t added, size_t removed);
