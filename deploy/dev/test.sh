@@ -4,8 +4,9 @@
 # test - runs the suites. Daemons and unit tests are built with ASan and UBSan; the guest agent is the static one.
 
 TEST_PRESET=asan-ubsan
+# The quarantine is kept small, so that tests of flat memory can see a leak through it.
 SANITIZER_ENV=(
-    ASAN_OPTIONS=abort_on_error=1:detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1
+    ASAN_OPTIONS=quarantine_size_mb=16:abort_on_error=1:detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1
     UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 )
 

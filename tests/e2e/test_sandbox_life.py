@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A sandbox from create to gone, as a client sees it."""
+import os
 import re
+import subprocess
+import sys
 import time
 
 import pytest
 
-from support import wait
+from support import ROOT, wait
 from support.client import ApiClient
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?Z")
@@ -125,3 +128,10 @@ def test_create_is_quick(api):
         times.append(time.monotonic() - begin)
         sandbox.delete()
     assert min(times) < 2, times
+
+
+def test_dev_run(cluster):
+    """./dev run: one command in a sandbox of its own, with its output and its exit code."""
+    argv = [sys.executable, "-m", "bivdev", "--state", cluster.inst.state, "--ident", cluster.inst.ident, "run", "echo out; echo err >&2; exit 3"]
+    done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": os.path.join(ROOT, "deploy", "dev")}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")

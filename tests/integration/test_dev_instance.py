@@ -179,3 +179,20 @@ def test_leftovers_of_one_instance_are_found_and_removed(tmp_path):
         child.kill()
         child.wait()
         subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+def bivdev(inst, *words):
+    argv = [sys.executable, "-m", "bivdev", "--state", inst.state, "--ident", inst.ident, *words]
+    return subprocess.run(argv, env={**os.environ, "PYTHONPATH": os.path.join(ROOT, "deploy", "dev")}, capture_output=True, text=True)
+
+
+def test_commands_keep_their_own_options(databases):
+    inst = databases.inst
+    asked = bivdev(inst, "psql", "-A", "-t", "-c", "select 40 + 2")
+    assert asked.returncode == 0 and asked.stdout.strip() == "42", asked.stderr
+    assert bivdev(inst, "log-path", "redis").stdout.strip() == inst.log("redis")
+    assert bivdev(inst, "down", "--bogus").returncode == 2
+
+
+def test_the_key_is_for_nobody_else(databases):
+    assert os.stat(databases.inst.facts_file).st_mode & 0o077 == 0

@@ -30,17 +30,25 @@ def run_command(inst, command):
 
 
 def parse():
+    """Options of the instance, then the verb, then what belongs to the verb (a command may hold options of its own)."""
     args = argparse.ArgumentParser(prog="bivdev")
-    args.add_argument("verb", choices=("up", "down", "status", "run", "psql", "log-path"))
-    args.add_argument("rest", nargs="*")
     args.add_argument("--state", required=True)
     args.add_argument("--ident", required=True)
     args.add_argument("--domain", default="localhost")
-    args.add_argument("--build")
-    args.add_argument("--env-file")
-    args.add_argument("--purge", action="store_true")
-    args.add_argument("--no-demo", action="store_true")
-    return args.parse_args()
+    args.add_argument("verb", choices=("up", "down", "status", "run", "psql", "log-path"))
+    args.add_argument("rest", nargs=argparse.REMAINDER)
+    found = args.parse_args()
+    flags = argparse.ArgumentParser(prog=f"./dev {found.verb}", usage=argparse.SUPPRESS)
+    flags.set_defaults(build=None, env_file=None, purge=False, no_demo=False)
+    if found.verb == "up":
+        flags.add_argument("--build")
+        flags.add_argument("--env-file")
+        flags.add_argument("--no-demo", action="store_true")
+    elif found.verb == "down":
+        flags.add_argument("--purge", action="store_true")
+    if found.verb in ("up", "down", "status"):
+        flags.parse_args(found.rest, found)
+    return found
 
 
 def main():

@@ -115,7 +115,7 @@ class Instance:
             os.chown(self.path("secrets", name), uid, uid)
 
     def save_facts(self):
-        write_file(self.facts_file, json.dumps(self.facts, indent=2) + "\n")
+        write_file(self.facts_file, json.dumps(self.facts, indent=2) + "\n", 0o600)  # it bears the API key
 
     def ensure_ports(self):
         """Remembers ports; one that another program has taken meanwhile is replaced. Returns what changed: {name: (old, new)}."""

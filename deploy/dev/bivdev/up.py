@@ -146,7 +146,7 @@ class Up:
 
   ./dev run 'uname -a'      {console.dim('one command in a new sandbox')}
   ./dev status              {console.dim('what runs, with which accelerator')}
-  ./dev logs vmhost         {console.dim('follow a log')}
+  ./dev logs -f vmhost      {console.dim('follow a log')}
   ./dev down                {console.dim('end everything; --purge also forgets the data')}
 """)
 
