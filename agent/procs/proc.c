@@ -23,7 +23,14 @@
 #include "common/base/mem.h"
 #include "common/loop/loop.h"
 
-enum { PROC_READS_A_TURN = 8 };
+enum {
+    PROC_READS_A_TURN = 8,
+    /* A pipe that is written in many small pieces is read less often: waking up for each costs both sides more than the piece itself. */
+    REST_MS = 4,
+    REST_SOON_MS = 20,          /* pieces closer than this are a row */
+    REST_WAKES = 8,             /* the first ones of a row are read at once */
+    REST_BYTES = 256 * KIB,     /* so much at a time: it can do without */
+};
 
 static void stream_on_io(void *arg, unsigned events);
 static void proc_on_quiet(void *arg);
@@ -51,6 +58,8 @@ static void stream_close(struct proc_stream *s)
 {
     io_close(s->io);
     s->io = NULL;
+    timer_free(s->rest);
+    s->rest = NULL;
     fd_closep(&s->fd);
 }
 
@@ -96,6 +105,12 @@ static void proc_new_frames(struct proc *p)
 
 /* ---- reading ---- */
 
+static void stream_update(struct proc_stream *s)
+{
+    if (s->io)
+        io_want(s->io, s->proc->paused || timer_pending(s->rest) ? 0 : IO_READ);
+}
+
 static void proc_set_paused(struct proc *p, bool paused)
 {
     if (p->paused != paused)
@@ -103,10 +118,8 @@ static void proc_set_paused(struct proc *p, bool paused)
     p->paused = paused;
     if (paused)
         procs_tick_soon(p->table);
-    for (int i = 0; i < 2; i++) {
-        if (p->streams[i].io)
-            io_want(p->streams[i].io, paused ? 0 : IO_READ);
-    }
+    for (int i = 0; i < 2; i++)
+        stream_update(&p->streams[i]);
 }
 
 void proc_resume(struct proc *p)
@@ -164,11 +177,32 @@ static void stream_read(struct proc_stream *s)
     }
 }
 
+static void stream_on_rest(void *arg)
+{
+    stream_update(arg);
+}
+
+static void stream_rest(struct proc_stream *s, uint64_t bytes)
+{
+    struct proc *p = s->proc;
+    uint64_t now = loop_now_ms(p->table->conf.loop);
+    bool soon = now < s->wake_ms + REST_SOON_MS;
+
+    s->wake_ms = now;
+    s->wakes = bytes < REST_BYTES && soon ? s->wakes + 1 : 0;
+    if (s->wakes < REST_WAKES || p->exited || s->fd < 0 || s->out.kind == LINK_PTY)
+        return;
+    if (!s->rest)
+        s->rest = timer_new(p->table->conf.loop, stream_on_rest, s);
+    timer_set(s->rest, REST_MS);
+    stream_update(s);
+}
+
 static void stream_on_io(void *arg, unsigned events)
 {
     struct proc_stream *s = arg;
     struct proc *p = s->proc;
-    uint64_t before = frames_last(&p->frames);
+    uint64_t before = frames_last(&p->frames), bytes = s->out.bytes;
     bool held = s->out.held_len > 0;
 
     (void) events;
@@ -178,6 +212,7 @@ static void stream_on_io(void *arg, unsigned events)
         if (!timer_pending(p->hold))
             timer_set(p->hold, OUTPUT_HOLD_MS);
     }
+    stream_rest(s, s->out.bytes - bytes);
     if (frames_last(&p->frames) != before)
         proc_new_frames(p);
     if (p->state == PROC_DRAINING)
@@ -249,6 +284,8 @@ static void proc_drain_begin(struct proc *p)
 
         if (s->fd >= 0 && ioctl(s->fd, FIONREAD, &pending) == 0)
             s->drain_to = s->out.bytes + (unsigned) pending;
+        timer_cancel(s->rest);
+        stream_update(s);
     }
     if (proc_streams_open(p))
         timer_set(p->quiet, PROC_QUIET_MS);
@@ -272,7 +309,7 @@ void proc_begin(struct proc *p)
             continue;
         if (io_open(&s->io, l, s->fd, stream_on_io, s) < 0)
             abort(); /* out of memory */
-        io_want(s->io, IO_READ);
+        stream_update(s);
     }
     if (p->timeout_ms > 0 && !p->exited) {
         p->timeout = timer_new(l, proc_on_timeout, p);
@@ -355,6 +392,7 @@ static void stream_detach(struct proc_stream *s)
 {
     io_close(s->io);
     s->io = NULL;
+    timer_cancel(s->rest);
     if (s->fd >= 0 && s->out.kind != LINK_PTY)
         detached_add(&s->proc->table->detached, s->fd);
     else if (s->fd >= 0)

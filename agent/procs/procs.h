@@ -30,6 +30,7 @@ enum {
     PROCS_COUNT_MAX = 4000,         /* with those that wait for their acknowledgement */
     PROCS_FINISHED_KEEP_MS = 3600 * 1000,
     PROCS_META_BYTES_MAX = 16 * KIB, /* of arguments that listings show */
+    PROC_PIPE_BYTES = 1 * MIB,      /* what a process may write before it waits for us */
     PROC_QUIET_MS = 100,            /* after the end: pipes silent for so long are detached */
     PROC_DRAIN_MS = 1000,           /* not silent: detached after this, once what was in them at the end has been read */
 };
@@ -80,6 +81,9 @@ struct proc {
         int fd; /* owned; -1 = ended or detached */
         struct io *io;
         uint64_t held_ms;  /* since when bytes are held back */
+        uint64_t wake_ms;  /* the last time it had something */
+        unsigned wakes;    /* how often in a row that was little, and soon after the time before */
+        struct timer *rest; /* pending: it is left alone for a moment */
         uint64_t drain_to; /* output.bytes that must be reached before it may be detached */
     } streams[2]; /* stdout (or the terminal), stderr */
     struct timer *hold, *quiet;

@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "agent/procs/env.h"
+#include "agent/procs/procs.h"
 #include "agent/users/users.h"
 #include "common/base/cleanup.h"
 #include "common/base/err.h"
@@ -226,6 +227,8 @@ static int ends_pipe(struct ends *n, int index, bool child_reads, const struct u
         return -errno;
     n->child[index] = p[child_reads ? 0 : 1];
     n->ours[index] = p[child_reads ? 1 : 0];
+    if (!child_reads) /* a wish: the kernel has limits of its own */
+        (void) fcntl(n->ours[index], F_SETPIPE_SZ, PROC_PIPE_BYTES);
     if (owner && fchown(n->child[index], owner->uid, owner->gid) < 0)
         return -errno;
     return fcntl(n->ours[index], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
