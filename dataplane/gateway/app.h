@@ -36,6 +36,7 @@ struct app {
     struct router *router;
     struct health *health;
     struct list route_waiters; /* requests for unknown hosts while vmhost is away (http/auth.c) */
+    uint64_t reading_bytes;    /* what GET process/{pid}/output may hold at the moment */
     struct timer *drain;
     bool draining;
     uint64_t drain_until_ms;

@@ -24,6 +24,7 @@
 #include "dataplane/gateway/stream/streams.h"
 
 enum { OUTPUT_PAGE_FRAMES = 512, OUTPUT_ANSWER_MAX = 64 * 1024 * 1024, OUTPUT_DEADLINE_MS = 20000 };
+enum { OUTPUT_TOTAL_MAX = 128 * 1024 * 1024, OUTPUT_COST = 4 }; /* all at once; an event, its base64, and the answer's copy */
 
 struct reading {
     struct sandbox_flow flow;
@@ -39,6 +40,7 @@ struct reading {
     struct retain kept;
     uint64_t next, page_to;
     uint64_t stored;      /* last cursor as of the load */
+    uint64_t charge;      /* bytes of app.reading_bytes */
 };
 
 static void reading_reap(void *arg)
@@ -62,6 +64,7 @@ static struct http_req *reading_end(struct reading *x)
     op_cancel(&x->op);
     timer_cancel(x->deadline);
     sandbox_flow_end(&x->flow);
+    x->unit->app->reading_bytes -= x->charge;
     loop_reap(x->unit->app->loop, x, reading_reap);
     return r;
 }
@@ -253,6 +256,7 @@ void process_output(struct route_call *c)
     struct output_query q = {0};
     const char *pid;
     struct reading *x;
+    uint64_t charge;
 
     if (!call_pid(c, &pid) || !reading_query(c, &q))
         return;
@@ -260,8 +264,16 @@ void process_output(struct route_call *c)
         reply_store_down(c->req);
         return;
     }
+    charge = OUTPUT_COST * output_limit(&q);
+    if (u->app->reading_bytes + charge > OUTPUT_TOTAL_MAX) {
+        http_reply_header(c->req, "Retry-After", "1");
+        http_reply_error(c->req, 429, "too_many_requests", "too much output is being read at the moment");
+        return;
+    }
     x = xnew(struct reading);
     x->unit = u;
+    x->charge = charge;
+    u->app->reading_bytes += charge;
     x->req = c->req;
     x->pid = pid;
     x->query = q;

@@ -28,7 +28,7 @@
 #include "dataplane/gateway/stream/meta.h"
 #include "dataplane/gateway/stream/streams.h"
 
-enum { REST_BODY_MAX = 64 * 1024, REST_ANSWER_MAX = 8 * 1024 * 1024, REST_GRACE_MAX_MS = 120000, REST_FINISHED_MAX = 1000 };
+enum { REST_BODY_MAX = 64 * 1024, REST_ANSWER_MAX = 1024 * 1024, REST_LIST_MAX = 4 * 1024 * 1024, REST_GRACE_MAX_MS = 120000, REST_FINISHED_MAX = 1000 };
 
 struct rest {
     struct sandbox_flow flow;
@@ -181,7 +181,7 @@ static void rest_call(struct rest *x, const void *body, size_t len, uint32_t dea
                              .content_type = len ? "application/json" : NULL,
                              .body = body,
                              .body_len = len,
-                             .answer_bytes_max = REST_ANSWER_MAX,
+                             .answer_bytes_max = x->pid ? REST_ANSWER_MAX : REST_LIST_MAX,
                              .deadline_ms = deadline_ms,
                              .retry = http_req_method(r) == HTTP_GET};
     int e = http_call(x->unit->pool, &call, &x->op, done, x);
@@ -199,7 +199,7 @@ static struct rest *rest_begin(struct route_call *c, const char *pid)
     x->unit = call_unit(c);
     x->req = c->req;
     x->pid = pid;
-    buf_init(&x->out, 2 * REST_ANSWER_MAX);
+    buf_init(&x->out, 2 * REST_LIST_MAX);
     sandbox_flow_begin(&x->flow, call_sandbox(c), rest_on_cut);
     http_req_on_gone(c->req, rest_on_gone, x);
     return x;

@@ -18,7 +18,7 @@ enum store_script { SCRIPT_APPEND, SCRIPT_LOST, SCRIPT_LOSE_ALL, SCRIPT_PURGE, S
  * KEYS: frames, proc, index. ARGV: 1 first cursor, 2 jump, 3 trim, 4 frames ttl, 5 proc ttl, 6 index score or "", 7 forget before,
  * 8 pid, 9 number of field strings, fields..., then type and data of each frame.
  * Fields are written only when the batch ends where the stream ends: another gateway worker may be ahead of us with the same frames.
- * Numbers go through %.0f because Lua's default form rounds beyond 14 digits.
+ * The index lives as long as the longest of its processes. Numbers go through %.0f because Lua's default form rounds beyond 14 digits.
  */
 static const char append_script[] =
     "local call, fmt = redis.call, string.format\n"
@@ -49,7 +49,7 @@ static const char append_script[] =
     "if ARGV[4] ~= '0' then call('PEXPIRE', KEYS[1], ARGV[4]) end\n"
     "if ARGV[5] ~= '0' then\n"
     "  call('PEXPIRE', KEYS[2], ARGV[5])\n"
-    "  call('PEXPIRE', KEYS[3], ARGV[5])\n"
+    "  if call('PTTL', KEYS[3]) < tonumber(ARGV[5]) then call('PEXPIRE', KEYS[3], ARGV[5]) end\n"
     "end\n"
     "return last\n";
 
@@ -60,7 +60,7 @@ static const char lost_script[] =
     "call('ZADD', KEYS[3], ARGV[3], ARGV[4])\n"
     "call('PEXPIRE', KEYS[1], ARGV[1])\n"
     "call('PEXPIRE', KEYS[2], ARGV[2])\n"
-    "call('PEXPIRE', KEYS[3], ARGV[2])\n"
+    "if call('PTTL', KEYS[3]) < tonumber(ARGV[2]) then call('PEXPIRE', KEYS[3], ARGV[2]) end\n"
     "return 1\n";
 
 /* KEYS: index. ARGV: prefixes of the frames and proc keys, frames ttl, proc ttl, now. */

@@ -65,6 +65,14 @@ static void output_limits(struct output *o, const struct output_query *q)
         o->tail_max = limit > o->head_max ? limit - o->head_max : 0;
 }
 
+uint64_t output_limit(const struct output_query *q)
+{
+    struct output o = {0};
+
+    output_limits(&o, q);
+    return o.head_max + o.tail_max;
+}
+
 void output_init(struct output *o, const struct output_query *q)
 {
     memset(o, 0, sizeof(*o));

@@ -39,6 +39,8 @@ struct output {
 
 /* "forward" | "tail" | "head_tail" */
 int output_mode_parse(const char *s, enum output_mode *out) must_check;
+/* How many bytes the selection may hold. */
+uint64_t output_limit(const struct output_query *q);
 void output_init(struct output *o, const struct output_query *q);
 void output_deinit(struct output *o);
 /* Output and other frames in order. Returns false when no further frame can change the selection. */

@@ -20,6 +20,8 @@
 struct op;
 struct streams;
 
+#define PSTREAM_TOUCH_MS (UINT64_C(12) * 3600 * 1000) /* how often a running process' expiry is pushed back */
+
 enum pstream_state {
     PSTREAM_LOADING, /* what the store knows is being read; frames queue meanwhile */
     PSTREAM_UNKNOWN, /* neither the store nor, so far, the agent knows it */
@@ -87,6 +89,8 @@ bool pstream_settled(const struct pstream *p);
 /* Once a second: acknowledges what is safe, retries. False: nobody needs it any more. */
 bool pstream_tick(struct pstream *p);
 
+/* The cursor that the slowest watcher needs next, of those that take output at a decent rate; RETAIN_NO_HOLD without such. */
+uint64_t pstream_floor(const struct pstream *p);
 struct watcher_view pstream_view(const struct pstream *p);
 /* A watcher has taken a page: perhaps what waited for it may go on. */
 void pstream_moved(struct pstream *p);

@@ -167,6 +167,8 @@ static void session_feed_page(struct session *x, const struct redisReply *reply)
     }
     if (!x->p)
         return;
+    buf_clear(&x->scratch);
+    buf_shrink(&x->scratch);
     v = pstream_view(x->p);
     watcher_page_end(&x->watcher, &v, x->page_to, count < SESSION_PAGE_FRAMES);
     if (x->p)

@@ -179,6 +179,8 @@ struct pstream *streams_open(struct streams *s, const char *pid)
         return p;
     p = pstream_new(s, pid);
     map_put(s->procs, p->pid, p);
+    if (!timer_pending(s->tick))
+        timer_set(s->tick, STREAMS_TICK_MS);
     return p;
 }
 
@@ -329,7 +331,8 @@ static void streams_on_tick(void *arg)
         streams_forget_finished(s);
     if (s->link && s->eager && s->sandbox->state == SANDBOX_RUNNING)
         alink_want(s->link, true);
-    timer_set(s->tick, STREAMS_TICK_MS);
+    if (s->ending || map_count(s->procs) > 0 || s->finished_count > 0)
+        timer_set(s->tick, STREAMS_TICK_MS);
 }
 
 struct streams *streams_new(struct stream_env *env, struct sandbox *sb, struct http_pool *pool)
