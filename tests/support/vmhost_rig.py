@@ -25,7 +25,7 @@ UID_VMHOST, UID_GATEWAY = 63003, 63002
 
 class Answer:
     def __init__(self, status, body):
-        self.status = status
+        self.status, self.body = status, body
         self.text = body.decode(errors="replace")
         self.json = json.loads(body) if body[:1] in (b"{", b"[") else None
 
@@ -169,7 +169,9 @@ class Gateway:
 
 
 class VmhostRig:
-    def __init__(self, images=IMAGES, **conf):
+    def __init__(self, images=IMAGES, disk_mb=None, **conf):
+        """disk_mb: the state lies on a file system of that size."""
+        self.disk_mb = disk_mb
         self.ident = secrets.token_hex(4)
         self.folder = os.path.join(BASE, "vmhost-" + self.ident)
         self.images = images
@@ -197,11 +199,19 @@ class VmhostRig:
         self.give("token", UID_VMHOST)
         self.control = FakeControl(self)
         try:
+            if self.disk_mb:
+                self.mount_disk()
             self.start()
         except BaseException as problem:
             self.__exit__(type(problem))
             raise
         return self
+
+    def mount_disk(self):
+        subprocess.run(["truncate", "-s", f"{self.disk_mb}M", self.file("disk.img")], check=True)
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-m", "0", "-F", self.file("disk.img")], check=True)
+        os.makedirs(self.file("state"))
+        subprocess.run(["mount", "-o", "loop", self.file("disk.img"), self.file("state")], check=True)
 
     def give(self, name, uid):
         os.chmod(self.file(name), 0o400)
@@ -220,6 +230,8 @@ class VmhostRig:
             try:
                 purge = subprocess.run([self.program, "purge", "--config", self.file("vmhost.json")], capture_output=True, text=True)
                 assert purge.returncode == 0, purge.stderr
+                if self.disk_mb:
+                    subprocess.run(["umount", self.file("state")], check=True)
                 if kind is None:
                     assert self.left_of.all() == {}, self.left_of.all()
             finally:

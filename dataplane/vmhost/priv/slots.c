@@ -41,11 +41,30 @@ static uid_t slot_uid(const struct slots *s, unsigned slot)
     return (uid_t) (s->conf->uid_base + slot);
 }
 
+struct slots_left {
+    unsigned count;
+};
+
+static void slots_count_one(void *arg, pid_t pid, uid_t uid)
+{
+    struct slots_left *left = arg;
+
+    (void) pid;
+    (void) uid;
+    left->count++;
+}
+
 int slots_make(struct slots *s, const struct priv_slot *m, struct err *e)
 {
     struct slot *t = &s->slot[m->slot];
-    int r = cgroup_make(s->cgroups, m->slot, e);
+    struct slots_left left = {0};
+    int r = procs_each(slot_uid(s, m->slot), 1, slots_count_one, &left);
 
+    if (r < 0)
+        return err_set(e, r, "read /proc: %s", strerror(-r));
+    if (left.count)
+        return err_set(e, -EBUSY, "a process still runs as the uid of slot %u", m->slot);
+    r = cgroup_make(s->cgroups, m->slot, e);
     if (r < 0)
         return r;
     r = netns_make(s->conf->instance, m->slot, &t->ns, &t->tap, e);
@@ -56,10 +75,6 @@ int slots_make(struct slots *s, const struct priv_slot *m, struct err *e)
     t->state = PRIV_SLOT_READY;
     return 0;
 }
-
-struct slots_left {
-    unsigned count;
-};
 
 static void slots_kill_one(void *arg, pid_t pid, uid_t uid)
 {

@@ -24,7 +24,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { RESCAN_MS = 10000 };
+enum { RESCAN_MS = 10000, RETRY_MS = 60000 };
 
 static const char *const template_status_names[] = {"building", "ready", "failed"};
 
@@ -267,6 +267,7 @@ static void templates_on_built(void *arg, int r, const struct err *e)
         log_info(NULL, "template is ready", "template", t->slug, "version", t->version, "snapshot", t->snap);
     } else {
         template_fail(t, err_text(e, r));
+        t->retry_ms = loop_now_ms(t->host->loop) + RETRY_MS; /* a full disk may have room again */
     }
     template_unref(t);
     templates_build_next(ts);
@@ -317,6 +318,18 @@ static void templates_scan_images(struct templates *ts)
     free(names);
 }
 
+static void templates_retry(struct templates *ts)
+{
+    LIST_FOR_EACH(node, &ts->all) {
+        struct template *t = LIST_ENTRY(node, struct template, node);
+
+        if (t->listed && t->status == TEMPLATE_FAILED && t->retry_ms && loop_now_ms(ts->host->loop) >= t->retry_ms) {
+            t->retry_ms = 0;
+            t->status = TEMPLATE_BUILDING;
+        }
+    }
+}
+
 /* Returns whether the store may hold something that nobody needs now. */
 static bool templates_drop_unused(struct templates *ts)
 {
@@ -344,6 +357,7 @@ static void templates_on_scan(void *arg)
     templates_scan_images(ts);
     if (!ts->warned) {
         ts->scanned = true;
+        templates_retry(ts);
         templates_build_next(ts);
         ts->cleaned = !templates_drop_unused(ts);
         if (!ts->building && !ts->cleaned) {

@@ -37,6 +37,7 @@ struct template {
     struct arena *arena;          /* owned */
     struct manifest manifest;
     char dir[PATH_MAX];
+    uint64_t retry_ms;            /* a build that failed is tried again then; 0 = never */
     uint64_t stamp;               /* of manifest.json, to see changes */
     unsigned seen;                /* number of the scan that saw it last */
     struct template_build *build; /* owned */

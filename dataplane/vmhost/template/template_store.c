@@ -16,11 +16,14 @@
 #include "dataplane/vmhost/priv/priv.h"
 #include "dataplane/vmhost/template/image_copy.h"
 #include "dataplane/vmhost/template/template_steps.h"
+#include "dataplane/vmhost/vm/disk_watch.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+enum { BUILD_ROOM_MB = 256 }; /* beside the memory: disk overlay, device state, checksums */
 
 int build_undo_store(struct flow *f, void *arg)
 {
@@ -197,11 +200,27 @@ int build_undo_blob(struct flow *f, void *arg)
 
 /* ---- the files of the snapshot ---- */
 
+/* While the guest boots, its memory file may become as large as its memory; a write that fails there kills QEMU without a word. */
+static int build_check_room(const struct template_build *b, struct err *e)
+{
+    int64_t need = ((int64_t) b->t->memory_mb + BUILD_ROOM_MB) * MIB;
+    struct disk_usage u;
+
+    disk_watch_read(b->host, &u);
+    if (u.total == 0 || u.free_bytes >= need)
+        return 0;
+    return err_set(e, -ENOSPC, "%lld MB must be free in '%s' to make this template, but %lld are", (long long) (need / MIB),
+                   b->host->conf->state_dir, (long long) (u.free_bytes / MIB));
+}
+
 int build_step_begin(struct flow *f, void *arg, struct err *e)
 {
     struct template_build *b = arg;
+    int r = build_check_room(b, e);
 
     (void) f;
+    if (r < 0)
+        return r;
     return build_ask(b, PRIV_STORE_BEGIN, PRIV_SNAP, PRIV_FILE_META, b->t->snap, false, 0, build_on_asked, e);
 }
 
