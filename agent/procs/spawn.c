@@ -47,15 +47,13 @@ no_return static void child_fail(const struct child *c, enum spawn_stage stage, 
     _exit(127);
 }
 
+/* Handlers have gone with CLONE_CLEAR_SIGHAND; what is ignored stays so. */
 static void child_signals(void)
 {
     struct sigaction sa = {.sa_handler = SIG_DFL};
     sigset_t none;
 
-    for (int i = 1; i < _NSIG; i++) {
-        if (i != SIGKILL && i != SIGSTOP)
-            (void) sigaction(i, &sa, NULL);
-    }
+    (void) sigaction(SIGPIPE, &sa, NULL);
     sigemptyset(&none);
     (void) sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -194,11 +192,11 @@ no_return static void child_main(const struct child *c)
 
 static pid_t spawn_fork(int cgroup_fd)
 {
-    struct clone_args a = {.exit_signal = SIGCHLD};
+    struct clone_args a = {.flags = CLONE_CLEAR_SIGHAND, .exit_signal = SIGCHLD};
     long pid;
 
     if (cgroup_fd >= 0) {
-        a.flags = CLONE_INTO_CGROUP;
+        a.flags |= CLONE_INTO_CGROUP;
         a.cgroup = (uint64_t) cgroup_fd;
     }
     pid = syscall(SYS_clone3, &a, sizeof(a));

@@ -104,6 +104,7 @@ class Link:
 
     def __init__(self, port, token, ack=True, timeout_s=20):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout_s = timeout_s
         self.ack = ack
         self.buffer = b""
