@@ -155,6 +155,11 @@ int main(int argc, char **argv)
         arena_free(arena);
         return 2;
     }
+    if (strpbrk(conf.domain, "ABCDEFGHIJKLMNOPQRSTUVWXYZ /:") || conf.domain[0] == '.') {
+        fprintf(stderr, "bivouac-gateway: domain: must be a host name in lower case, as in example.org\n");
+        arena_free(arena);
+        return 2;
+    }
     log_init("bivouac-gateway", STDERR_FILENO, level);
     signal(SIGPIPE, SIG_IGN);
     raise_descriptors();

@@ -13,6 +13,7 @@ from bivdev.process_stream import ProcessError
 from support import lines, wait
 from support.agent_link import run_agent
 from support.gateway_rig import Rig
+from support.raw_http import RawHttp
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,27 @@ def test_hz05_a_reader_that_stalls_does_not_stop_the_process(rig, sandbox):
     wait.until(lambda: os.path.exists("/tmp/stalled-done"), 60)
     os.unlink("/tmp/stalled-done")
     dead.cut()
+
+
+def test_hz25_bodies_of_every_kind(rig, sandbox, agent):
+    path = os.path.join(agent.workspace, "kinds")
+    url = f"/files?path={path}&user=root"
+    for body in (b"", b"x", os.urandom(100_000)):
+        assert rig.request("PUT", sandbox, url, data=body).status_code == 200
+        assert rig.get(sandbox, url).content == body
+        head = rig.request("HEAD", sandbox, url)
+        assert (head.status_code, head.headers["X-File-Size"], head.content) == (200, str(len(body)), b"")
+    assert rig.request("PUT", sandbox, url, data=iter([b"one ", b"two"])).status_code == 200
+    part = rig.get(sandbox, url, headers={"Range": "bytes=2-5"})
+    assert (part.status_code, part.content) == (206, b"e tw")
+    raw = RawHttp(("127.0.0.1", rig.port))
+    raw.send(f"PUT /runtime/v1{url} HTTP/1.1\r\nHost: {rig.host(sandbox)}\r\nAuthorization: Bearer {rig.token(sandbox)}\r\n"
+             "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n".encode())
+    assert raw.answer().status == 100
+    raw.send(b"hello")
+    assert raw.answer().status == 200
+    assert rig.get(sandbox, url).content == b"hello"
+    assert rig.get(sandbox, url, headers={"Range": "bytes=99-"}).status_code == 416
 
 
 def test_files_and_processes_together(rig, sandbox, agent):

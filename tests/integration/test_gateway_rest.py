@@ -12,6 +12,7 @@ from bivdev.wsocket import WebSocket
 from support import wait
 from support.fake_agent import STDERR
 from support.gateway_rig import Rig
+from support.raw_http import RawHttp
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,20 @@ def test_an_upgrade_passes_through(rig):
                    ("127.0.0.1", rig.port))
     assert ws.recv() == "hello"
     ws.cut()
+
+
+def test_hz29_nothing_is_smuggled_to_the_agent(rig):
+    """A head that two parsers would read differently ends the connection; what is hidden behind it reaches nobody."""
+    sandbox = rig.sandbox()
+    hidden = b"GET /runtime/v1/files?path=/hidden HTTP/1.1\r\nHost: agent\r\n\r\n"
+    head = f"POST /runtime/v1/files?path=/x HTTP/1.1\r\nHost: {rig.host(sandbox)}\r\nAuthorization: Bearer {rig.token(sandbox)}\r\n"
+    for framing in ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Content-Length: 5\r\nContent-Length: 70\r\n",
+                    "Transfer-Encoding: xchunked\r\n", "Content-Length : 5\r\n", "X: a\nContent-Length: 5\r\n"):
+        raw = RawHttp(("127.0.0.1", rig.port))
+        raw.send((head + framing + "\r\n").encode() + b"0\r\n\r\n" + hidden)
+        assert raw.answer().status in (400, 501)
+        assert raw.answer() is None
+    assert not [path for _, path, _ in sandbox["agent"].requests if "hidden" in path or "/x" in path]
 
 
 def test_an_agent_that_goes_in_the_middle_of_an_answer(rig):

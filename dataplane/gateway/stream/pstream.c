@@ -265,7 +265,8 @@ static void pstream_on_appended(void *arg, int r, const struct redisReply *reply
         return;
     case STORE_APPEND_GAP:
         p->inflight = 0;
-        log_warn(&ctx, "the store has lost frames, asking the agent", "pid", p->pid, "last", LOG_U64(last));
+        if (log_allow(&limit))
+            log_warn(&ctx, "the store has lost frames, asking the agent", "pid", p->pid, "last", LOG_U64(last));
         pstream_load(p);
         return;
     default:
@@ -290,6 +291,7 @@ static void pstream_on_lost_stored(void *arg, int r, const struct redisReply *re
 
 static void pstream_finish_losing(struct pstream *p)
 {
+    static struct log_limit limit = LOG_LIMIT_INIT(60);
     const struct stream_limits *l = &p->streams->env->limits;
     struct log_ctx ctx = pstream_ctx(p);
 
@@ -299,7 +301,8 @@ static void pstream_finish_losing(struct pstream *p)
     p->losing = false;
     p->meta.lost = true;
     pstream_set_state(p, PSTREAM_LOST);
-    log_info(&ctx, "process lost", "pid", p->pid);
+    if (log_allow(&limit))
+        log_info(&ctx, "process lost", "pid", p->pid);
     streams_finished(p->streams, p);
     pstream_kick_watchers(p);
 }
@@ -541,6 +544,7 @@ int pstream_frame(struct pstream *p, enum link_kind k, uint64_t cursor, const ui
 
 int pstream_frames_lost(struct pstream *p, uint64_t from, uint64_t to)
 {
+    static struct log_limit limit = LOG_LIMIT_INIT(30);
     struct log_ctx ctx = pstream_ctx(p);
     struct frame *f;
 
@@ -548,7 +552,8 @@ int pstream_frames_lost(struct pstream *p, uint64_t from, uint64_t to)
         return 0;
     if (p->exit_queued || from > p->received + 2)
         return -EPROTO;
-    log_warn(&ctx, "frames are lost", "pid", p->pid, "from", LOG_U64(p->received + 2), "to", LOG_U64(to));
+    if (log_allow(&limit))
+        log_warn(&ctx, "frames are lost", "pid", p->pid, "from", LOG_U64(p->received + 2), "to", LOG_U64(to));
     stats_frames_lost((to - p->received) / 2);
     f = frame_new(to, 0, NULL, 0);
     f->from = cursor_after(p->received);

@@ -21,7 +21,7 @@
 enum {
     STREAMS_TICK_MS = 1000,
     STREAMS_LINK_HEAD_MS = 10000,
-    STREAMS_LINK_SILENCE_MS = 30000,
+    STREAMS_LINK_SILENCE_MS = 90000, /* asked after each third: rarely enough to let an idle guest sleep */
     STREAMS_UNACKED_BYTES = 8 * 1024 * 1024,
     STREAMS_RETENTION_MIN = 256 * 1024,
     STREAMS_FINISHED_MAX = 1000,
@@ -199,10 +199,12 @@ static void streams_on_up(void *arg)
 
 static int streams_broken(struct streams *s, const char *what, const char *pid)
 {
+    static struct log_limit limit = LOG_LIMIT_INIT(30);
     struct log_ctx ctx = {.sandbox = s->sandbox->id};
 
     stats_link_broken();
-    log_warn(&ctx, "agent broke a rule of the link, cutting it", "rule", what, "pid", pid);
+    if (log_allow(&limit))
+        log_warn(&ctx, "agent broke a rule of the link, cutting it", "rule", what, "pid", pid);
     return -EPROTO;
 }
 
