@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hazards 1 to 7 on the gateway's side, with an agent that the test plays: store, then acknowledge, then show; nothing twice, nothing lost."""
-import json
+import os
 import signal
 import threading
 import time
@@ -606,14 +606,15 @@ def test_several_workers(rig):
     answer = rig.get(sandbox, f"/process/{stream.pid}/output").json()
     assert answer["total_bytes"] == 2400 and answer["stream_totals"] == {"stdout": 2400, "stderr": 0, "pty": 0}
     # a worker that dies is replaced, its clients come back
-    worker = json.loads(rig.log().splitlines()[-1])["pid"]
-    with open(f"/proc/{rig.child.pid}/task/{rig.child.pid}/children") as file:
-        children = [int(pid) for pid in file.read().split()]
-    assert len(children) == 3 and worker
-    import os
-    os.kill(children[1], signal.SIGKILL)
-    wait.until(lambda: len(open(f"/proc/{rig.child.pid}/task/{rig.child.pid}/children").read().split()) == 3, 10)
-    finish(rig.process(sandbox).connect(stream.pid, 0), 300)
+    def workers():
+        with open(f"/proc/{rig.child.pid}/task/{rig.child.pid}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    before = workers()
+    assert len(before) == 3
+    os.kill(before[1], signal.SIGKILL)
+    wait.until(lambda: len(workers()) == 3 and workers() != before, 10)
+    again = wait.until(lambda: rig.process(sandbox).connect(stream.pid, 0), 10)
+    finish(again, 300)
 
 
 def test_pushed_out_by_retention(calm):
