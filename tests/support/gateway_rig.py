@@ -214,5 +214,11 @@ class Rig:
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
+    """Below the range from which the system takes ports for connections: nobody gets it between here and the start."""
+    while True:
+        port = 12000 + secrets.randbelow(18000)
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
