@@ -44,6 +44,7 @@ class DevInstance:
         for name in ("control", "gateway", "vmhost", "redis", "postgres"):
             if not services or services.get(name, {}).get("state") != "running":
                 raise Unavailable(f"{name} of {state} does not run: run ./dev up")
+        self.found = len(Leftovers(self.inst.state, self.inst.ident).machines())  # the user's own
         self.state = state
         self.services = services
         self.api = Api(self.env["BIVOUAC_API_URL"], self.env["BIVOUAC_API_KEY"])
@@ -98,8 +99,9 @@ class DevInstance:
         finally:
             connection.close()
 
-    def wait_quiet(self, machines=0, timeout_s=20):
-        """Until no more than so many machines live and the pool has had time to fill up again."""
+    def wait_quiet(self, machines=None, timeout_s=20):
+        """Until no more than so many machines live (those that lived at the begin) and the pool has had time to fill up again."""
+        machines = self.found if machines is None else machines
         end = time.monotonic() + timeout_s
         while len(self.machines()) > machines and time.monotonic() < end:
             time.sleep(0.05)
