@@ -46,6 +46,17 @@ def test_hz15_machines_are_adopted_again(rig, who):
     assert rig.machines() == []
 
 
+def test_hz15_adopted_without_the_name_of_its_namespace(rig):
+    """Each start of the service may see mounts of its own: then the namespace is found by the tap that QEMU holds."""
+    vm = rig.create()
+    rig.kill()
+    for name in rig.namespaces():
+        subprocess.run(["umount", "-l", f"/run/netns/{name}"], check=True)
+    rig.start()
+    assert alive(rig, vm) and rig.delete(vm["id"]).status == 204
+    wait.until(lambda: rig.machines() == [] and len(rig.namespaces()) <= 3, 20)
+
+
 def test_a_plain_stop_leaves_machines_running(rig):
     vm = rig.create()
     assert rig.stop() == 0

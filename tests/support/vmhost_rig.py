@@ -187,7 +187,7 @@ class VmhostRig:
 
     def __enter__(self):
         assert os.geteuid() == 0, "machines need network namespaces: run as root"
-        assert os.path.exists(os.path.join(self.images, "base", "manifest.json")), f"no guest image in {self.images}; ./dev test builds it"
+        assert os.path.exists(os.path.join(IMAGES, "base", "manifest.json")), f"no guest image in {IMAGES}; ./dev test builds it"
         os.makedirs(self.file("pki"), exist_ok=True)
         authority = Authority(self.file("pki"))
         authority.ensure("test")

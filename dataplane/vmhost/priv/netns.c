@@ -6,11 +6,14 @@
 #include "common/base/str.h"
 #include "common/wire/agent_init.h"
 #include "dataplane/vmhost/priv/helper.h"
+#include "dataplane/vmhost/priv/qemu_argv.h"
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/magic.h>
+#include <linux/sockios.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -23,6 +26,8 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #define NETNS_DIR "/run/netns"
 enum { NETNS_PATH = 64, NETNS_DEADLINE_MS = 10000 };
@@ -212,15 +217,38 @@ int netns_make(const char *instance, unsigned slot, int *ns, int *tap, struct er
     return 0;
 }
 
-int netns_open(const char *instance, unsigned slot, int *ns, struct err *e)
+/* The name alone may be there as a plain file. */
+static int netns_open_path(const char *path)
+{
+    cleanup(fd_closep) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct statfs fs;
+
+    if (fd < 0 || fstatfs(fd, &fs) < 0 || (unsigned long) fs.f_type != NSFS_MAGIC)
+        return -ENOENT;
+    return take_fd(&fd);
+}
+
+static int netns_of_tap(int pidfd)
+{
+    cleanup(fd_closep) int tap = (int) syscall(SYS_pidfd_getfd, pidfd, QEMU_FD_TAP, 0);
+    int ns = tap < 0 ? -1 : ioctl(tap, SIOCGSKNS);
+
+    if (ns < 0 || fcntl(ns, F_SETFD, FD_CLOEXEC) < 0)
+        return -errno;
+    return ns;
+}
+
+int netns_open(const char *instance, unsigned slot, int pidfd, int *ns, struct err *e)
 {
     char path[NETNS_PATH];
     int fd;
 
     netns_path(instance, slot, path);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+    fd = netns_open_path(path);
     if (fd < 0)
-        return err_errno(e, "open '%s'", path);
+        fd = netns_of_tap(pidfd);
+    if (fd < 0)
+        return err_set(e, fd, "network namespace of slot %u: %s", slot, strerror(-fd));
     *ns = fd;
     return 0;
 }

@@ -17,7 +17,9 @@ struct err;
 int netns_prepare(struct err *e) must_check; /* once: /run/netns as `ip netns` wants it */
 /* Makes it anew (an old one of that name is removed). *ns and *tap are owned by the caller. */
 int netns_make(const char *instance, unsigned slot, int *ns, int *tap, struct err *e) must_check;
-int netns_open(const char *instance, unsigned slot, int *ns, struct err *e) must_check; /* of a VM that runs */
+/* Of a VM that runs: by its name, or, where that mount is gone (a service manager may give each start a mount namespace of its own), by
+ * the tap that its QEMU holds. */
+int netns_open(const char *instance, unsigned slot, int pidfd, int *ns, struct err *e) must_check;
 int netns_remove(const char *instance, unsigned slot) must_check; /* fine if it is gone */
 void netns_mark(const char *instance, uint8_t *bits, unsigned slots); /* sets the bits of slots that have one */
 /* A TCP socket made in that namespace, non-blocking. own: a descriptor of the namespace to come back to. */

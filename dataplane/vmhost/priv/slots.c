@@ -130,7 +130,7 @@ int slots_adopt(struct slots *s, const struct priv_qemu_adopt *m, int *fd, struc
     dup_fd = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
     if (dup_fd < 0)
         return err_errno(e, "duplicate a descriptor");
-    r = netns_open(s->conf->instance, m->slot, &t->ns, e);
+    r = netns_open(s->conf->instance, m->slot, pidfd, &t->ns, e);
     if (r < 0)
         return r;
     t->pidfd = take_fd(&pidfd);

@@ -162,7 +162,8 @@ static void agent_on_cancel(struct op *op)
     free(o);
 }
 
-static int agent_call(struct agent *a, const char *method, const char *target, const void *body, size_t len, uint32_t deadline_ms,
+/* again: on a new connection, when the agent has closed the one that was kept: not for what must happen once. */
+static int agent_call(struct agent *a, const char *method, const char *target, const void *body, size_t len, bool again, uint32_t deadline_ms,
                       struct op **op_slot, agent_done_fn *done, void *arg)
 {
     struct http_header auth = {"Authorization", a->authorization};
@@ -170,6 +171,7 @@ static int agent_call(struct agent *a, const char *method, const char *target, c
     const struct http_call call = {
         .method = method, .target = target, .headers = &headers, .content_type = len ? "application/json" : NULL,
         .body = body, .body_len = len, .answer_bytes_max = AGENT_ANSWER_MAX, .deadline_ms = deadline_ms,
+        .retry = again,
     };
     struct agent_op *op;
     int r;
@@ -191,7 +193,7 @@ static int agent_call(struct agent *a, const char *method, const char *target, c
 int agent_health(struct agent *a, uint32_t deadline_ms, struct op **op_slot, agent_done_fn *done, void *arg)
 {
     a->wants_result = false;
-    return agent_call(a, "GET", "/agent/v1/health", NULL, 0, deadline_ms, op_slot, done, arg);
+    return agent_call(a, "GET", "/agent/v1/health", NULL, 0, true, deadline_ms, op_slot, done, arg);
 }
 
 int agent_quiesce(struct agent *a, uint32_t deadline_ms, struct op **op_slot, agent_done_fn *done, void *arg)
@@ -199,7 +201,7 @@ int agent_quiesce(struct agent *a, uint32_t deadline_ms, struct op **op_slot, ag
     static const char body[] = "{\"freeze\":true}";
 
     a->wants_result = false;
-    return agent_call(a, "POST", "/agent/v1/quiesce", body, sizeof(body) - 1, deadline_ms, op_slot, done, arg);
+    return agent_call(a, "POST", "/agent/v1/quiesce", body, sizeof(body) - 1, true, deadline_ms, op_slot, done, arg);
 }
 
 int agent_send_init(struct agent *a, const struct agent_init *m, uint32_t deadline_ms, struct op **op_slot, agent_done_fn *done, void *arg)
@@ -209,7 +211,7 @@ int agent_send_init(struct agent *a, const struct agent_init *m, uint32_t deadli
 
     a->wants_result = true;
     if (r == 0)
-        r = agent_call(a, "POST", "/agent/v1/init", buf_data(&body), body.len, deadline_ms, op_slot, done, arg);
+        r = agent_call(a, "POST", "/agent/v1/init", buf_data(&body), body.len, false, deadline_ms, op_slot, done, arg);
     if (body.len)
         mem_wipe(buf_data(&body), body.len); /* token and env */
     buf_deinit(&body);
